@@ -51,6 +51,9 @@ CREATE TABLE invalidations (
     created_ms INTEGER NOT NULL DEFAULT 0
 );
 
+CREATE INDEX invalidations_of_channels ON invalidations (channel, id) WHERE kind = 'channel';
+CREATE INDEX invalidations_of_all ON invalidations (id) WHERE kind = 'all';
+
 -- Larder's own connections have triggers switched off, so these fire only when somebody edits entries by hand: a running
 -- program then forgets what it held in memory.
 CREATE TRIGGER entries_deleted_by_hand AFTER DELETE ON entries BEGIN

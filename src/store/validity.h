@@ -38,7 +38,8 @@ typedef struct larder__channel {
     int64_t log_id;         /* and the log id of the last one that is committed */
     uint32_t pending;       /* of ours, not committed yet */
     uint32_t name_len;
-    int64_t row_id;         /* writer thread only: channels.id, 0 unknown */
+    int64_t row_id;         /* writer thread only: channels.id, as long as */
+    uint32_t row_generation;/* this is the writer's */
     char name[];            /* NUL-terminated */
 } larder__channel;
 

@@ -151,17 +151,17 @@ static void *counted(void *block)
     return block;
 }
 
-static void *test_malloc(size_t size)
+static void *hook_malloc(size_t size)
 {
     return refuse() ? NULL : counted(malloc(size));
 }
 
-static void *test_calloc(size_t count, size_t size)
+static void *hook_calloc(size_t count, size_t size)
 {
     return refuse() ? NULL : counted(calloc(count, size));
 }
 
-static void *test_realloc(void *block, size_t size)
+static void *hook_realloc(void *block, size_t size)
 {
     if (refuse()) {
         return NULL;
@@ -170,7 +170,7 @@ static void *test_realloc(void *block, size_t size)
     return block == NULL ? counted(moved) : moved;
 }
 
-static void test_free(void *block)
+static void hook_free(void *block)
 {
     if (block != NULL) {
         __atomic_sub_fetch(&alloc_live, 1, __ATOMIC_SEQ_CST);
@@ -180,7 +180,7 @@ static void test_free(void *block)
 
 void test_alloc_install(void)
 {
-    larder_allocator allocator = {test_malloc, test_calloc, test_realloc, test_free};
+    larder_allocator allocator = {hook_malloc, hook_calloc, hook_realloc, hook_free};
     assert_int_equal(larder_set_allocator(&allocator), LARDER_OK);
 }
 
