@@ -9,17 +9,23 @@
 #include <larder/larder.h>
 #include <sqlite3.h>
 
-#define LARDER__APPLICATION_ID 0x4c524452 /* "LRDR" */
+#define LARDER__APPLICATION_ID 0x4c524452u /* "LRDR" */
+#define LARDER__DB_BUSY_MS 5000 /* how long connections wait for locks of programs that do not take the lock file's */
 
 typedef enum larder__db_mode {
     LARDER__DB_READ,   /* existing file, no write, never a checkpoint; waits for no lock */
     LARDER__DB_WRITE,  /* existing file; the lock file's lock is the caller's business */
-    LARDER__DB_CREATE  /* the file is made (0600) if it is missing, and migrated; under the lock */
+    LARDER__DB_CREATE, /* the file is made (0600) if it is missing, and migrated; under the lock */
+    LARDER__DB_VISIT   /* existing file, no write, from outside: waits for locks, leaves no -wal and -shm where there were
+                          none, and reads a file that was closed cleanly from a folder that cannot be written */
 } larder__db_mode;
 
 typedef struct larder__db {
     sqlite3 *handle;
     sqlite3_stmt *statements[LARDER__SQL_COUNT];
+    int failed_code; /* of a commit that was rolled back, since a rollback overwrites the connection's own message */
+    int failed_errno;
+    char failed_message[128];
 } larder__db;
 
 /* Opens, hardens, and checks that the file is ours (application_id), of our schema version and unaltered (checksums of the
@@ -27,7 +33,15 @@ typedef struct larder__db {
  * it was; a migration that fails leaves the version before it. */
 int larder__db_open(larder__db **out, const char *path, larder__db_mode mode, larder_durability durability,
                     larder_error *error);
-void larder__db_close(larder__db *db); /* NULL is fine; never checkpoints */
+void larder__db_close(larder__db *db); /* NULL is fine; never checkpoints, unless larder__db_tidy was called */
+
+/* What larder__db_open would refuse before it connects, without making a file beside the path: ask it before the lock
+ * file is made, so that nothing is left beside a file that is not ours. */
+int larder__db_look(const char *path, larder__db_mode mode, larder_error *error);
+
+/* The close that comes checkpoints and removes -wal and -shm, if no other connection has the file open (SQLite takes its
+ * exclusive lock for that, so it needs no lock of ours). */
+void larder__db_tidy(larder__db *db);
 
 /* The statement, reset and with bindings cleared; NULL when it cannot be prepared (the reason: larder__db_fail). Reset it
  * after use: a statement left open holds its read transaction. */

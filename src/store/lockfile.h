@@ -13,6 +13,7 @@
 #include <larder/larder.h>
 
 #define LARDER__LOCKFILE_SLOTS 64
+#define LARDER__LOCKFILE_PAUSE_MS 5 /* the longest pause between two tries: who gives way to others waits longer */
 
 typedef struct larder__lockfile_page {
     uint64_t magic;          /* "LRDRlck1" */
