@@ -25,13 +25,10 @@ SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'migrations';
 SELECT version, name, checksum FROM migrations ORDER BY version;
 
 -- name: schema_migration_add
-INSERT INTO migrations (version, name, checksum, applied_ms) VALUES (?1, ?2, ?3, ?4);
+INSERT INTO migrations (version, name, checksum, applied_ms) VALUES (:version, :name, :checksum, :now_ms);
 
 -- name: schema_created_set
-INSERT INTO state (name, value) VALUES ('created_ms', ?1) ON CONFLICT (name) DO NOTHING;
-
--- name: schema_created_get
-SELECT value FROM state WHERE name = 'created_ms';
+INSERT INTO state (name, value) VALUES ('created_ms', :now_ms) ON CONFLICT (name) DO NOTHING;
 
 -- Moves when another connection has committed, not with our own commits.
 -- name: schema_data_version

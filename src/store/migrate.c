@@ -9,6 +9,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "store/bind.h"
 
 #include <openssl/evp.h>
 #include <stdio.h>
@@ -172,23 +173,17 @@ static int note(larder__db *db, const larder__migration *migration, const char *
 {
     sqlite3_int64 now = larder__wall_ms(&larder__system_clock);
     sqlite3_stmt *add = larder__db_statement(db, LARDER__SQL_SCHEMA_MIGRATION_ADD);
-    if (add == NULL) {
-        return sqlite3_errcode(db->handle);
+    larder__bind_int(add, ":version", migration->version);
+    larder__bind_text(add, ":name", migration->name, strlen(migration->name));
+    larder__bind_text(add, ":checksum", hex, strlen(hex));
+    larder__bind_int(add, ":now_ms", now);
+    int status = larder__db_run(db, add);
+    if (status == LARDER_OK) {
+        sqlite3_stmt *created = larder__db_statement(db, LARDER__SQL_SCHEMA_CREATED_SET);
+        larder__bind_int(created, ":now_ms", now);
+        status = larder__db_run(db, created);
     }
-    sqlite3_bind_int(add, 1, migration->version);
-    sqlite3_bind_text(add, 2, migration->name, -1, SQLITE_STATIC);
-    sqlite3_bind_text(add, 3, hex, -1, SQLITE_STATIC);
-    sqlite3_bind_int64(add, 4, now);
-    int code = sqlite3_step(add);
-    sqlite3_reset(add);
-    sqlite3_stmt *created = larder__db_statement(db, LARDER__SQL_SCHEMA_CREATED_SET);
-    if (code != SQLITE_DONE || created == NULL) {
-        return code != SQLITE_DONE ? code : sqlite3_errcode(db->handle);
-    }
-    sqlite3_bind_int64(created, 1, now);
-    code = sqlite3_step(created);
-    sqlite3_reset(created);
-    return code == SQLITE_DONE ? SQLITE_OK : code;
+    return status;
 }
 
 /* Inside the transaction. The error is written before the caller rolls back: that changes the connection's message. */
@@ -205,7 +200,7 @@ static int apply_inside(larder__db *db, const larder__migration *migration, lard
              migration->version);
     snprintf(what, sizeof what, "cannot apply migration %.80s", migration->name);
     if (sqlite3_exec(db->handle, migration->sql, NULL, NULL, NULL) != SQLITE_OK
-        || sqlite3_exec(db->handle, pragmas, NULL, NULL, NULL) != SQLITE_OK || note(db, migration, hex) != SQLITE_OK) {
+        || sqlite3_exec(db->handle, pragmas, NULL, NULL, NULL) != SQLITE_OK || note(db, migration, hex) != LARDER_OK) {
         return larder__db_fail(error, db, what);
     }
     if (sqlite3_get_autocommit(db->handle)) {

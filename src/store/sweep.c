@@ -105,6 +105,8 @@ int larder__writer_sweep_step(larder__writer *writer, uint64_t now)
 
 /* ---- checkpoints ---- */
 
+#define READERS_MS 20 /* what TRUNCATE waits for readers, while it keeps other writers out */
+
 /* A PASSIVE checkpoint waits for nobody; the WAL is started over by the
  * next commit that finds all of it copied and no reader in it. */
 static void checkpoint(larder__writer *writer, int mode)
@@ -114,7 +116,9 @@ static void checkpoint(larder__writer *writer, int mode)
     }
     if (!larder__lockfile_moved(writer->lock) && !larder__db_moved(writer->db)) {
         /* A failure shows itself at the next commit, which reports it. */
+        sqlite3_busy_timeout(writer->db->handle, READERS_MS);
         sqlite3_wal_checkpoint_v2(writer->db->handle, NULL, mode, NULL, NULL);
+        sqlite3_busy_timeout(writer->db->handle, (int)writer->lock_timeout_ms);
     }
     larder__lockfile_unlock(writer->lock);
 }
@@ -133,8 +137,8 @@ void larder__writer_watch_wal(larder__writer *writer)
     sqlite3_wal_hook(writer->db->handle, on_wal, writer);
 }
 
-/* A reader that stays (somebody's shell) keeps the WAL from being started over: past TRUNCATE_PAGES it is asked for with the
- * busy time-out of the connection, each time as many pages have come again. */
+/* A reader that stays (somebody's shell) keeps the WAL from being started over: past TRUNCATE_PAGES readers are waited for, a
+ * little, each time as many pages have come again. */
 void larder__writer_checkpoint_step(larder__writer *writer)
 {
     int pages = writer->wal_pages;

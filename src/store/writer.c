@@ -15,7 +15,6 @@
 
 #include "base/alloc.h"
 #include "base/error.h"
-#include "store/probe.h"
 
 #include <string.h>
 
@@ -52,12 +51,10 @@ int larder__writer_open_file(larder__writer *writer, larder_error *error)
 {
     larder__lockfile *old_lock = writer->lock;
     larder__db *old_db = writer->db;
-    larder__probe found;
-    int status = larder__probe_open(&found, writer->path, error); /* before anything is made beside what is not ours */
+    int status = larder__db_look(writer->path, LARDER__DB_CREATE, error);
     if (status != LARDER_OK) {
         return status;
     }
-    larder__probe_release(&found);
     writer->lock = NULL;
     writer->db = NULL;
     status = larder__lockfile_open(&writer->lock, writer->path, error);
@@ -77,6 +74,7 @@ int larder__writer_open_file(larder__writer *writer, larder_error *error)
     }
     larder__lockfile_unlock(writer->lock);
     larder__db_close(old_db);
+    sqlite3_busy_timeout(writer->db->handle, (int)writer->lock_timeout_ms);
     larder__writer_watch_wal(writer);
     return LARDER_OK;
 
@@ -404,9 +402,8 @@ static void housekeep(larder__writer *writer, uint64_t now)
 static void finish(larder__writer *writer)
 {
     int locked = larder__lockfile_lock(writer->lock, writer->lock_timeout_ms, NULL);
-    if (locked == LARDER_OK) {
-        /* Under the lock, the last connection may checkpoint and take the WAL away. */
-        sqlite3_db_config(writer->db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, larder__db_moved(writer->db), NULL);
+    if (locked == LARDER_OK && !larder__db_moved(writer->db)) {
+        larder__db_tidy(writer->db);
     }
     larder__db_close(writer->db);
     writer->db = NULL;
