@@ -2,9 +2,9 @@
  *
  * It accepts exactly one RFC 8259 value in valid UTF-8 with white space around it. Refused, with their byte offset: anything
  * else, invalid UTF-8 (RFC 3629: overlong forms, surrogates, beyond U+10FFFF), lone surrogates in \u escapes, duplicate
- * members (compared after unescaping), trailing bytes, arrays and objects nested deeper than 64, and numbers whose decimal
- * exponent is beyond ±10^15. No recursion beyond the depth bound, no allocation but for the output buffer and, in objects
- * whose members are out of order, the scratch; both are kept in the scanner and reused.
+ * members (compared after unescaping), trailing bytes, arrays and objects nested deeper than 64, and numbers, zero excepted,
+ * whose exponent in scientific form (p-1 below) is beyond ±10^15. No recursion; no allocation but for the output buffer, the
+ * stack of members and, in objects whose members are out of order, the scratch; all are kept in the scanner and reused.
  *
  * The canonical form has no white space; members sorted by the bytes of their unescaped names (= by code point); strings
  * with the shortest escapes (\" \\ \b \t \n \f \r, other controls as \u00xx in lower case, everything else raw UTF-8);
@@ -21,11 +21,15 @@
 #include <larder/status.h>
 
 #define LARDER__JSON_MAX_DEPTH 64
+#define LARDER__JSON_MAX_SIZE ((size_t)512 * 1024 * 1024) /* of a text; the output is at most 4.4 times as long */
 
 typedef struct larder__json_member {
-    size_t start; /* of this member's name in the output, its opening quote */
-    size_t end;   /* after its value */
-    size_t name_len; /* with both quotes */
+    uint64_t head;         /* the first eight bytes of the unescaped name, big-endian, padded with zeros: orders most names */
+    uint32_t start;        /* of this member's name in the output, its opening quote */
+    uint32_t end;          /* after its value */
+    uint32_t at;           /* of this member's name in the text, for messages */
+    uint32_t name_len : 31; /* as in the output, with both quotes */
+    uint32_t escaped : 1;  /* the name has backslashes in the output */
 } larder__json_member;
 
 /* One per thread; reused without allocating once its buffers have grown. */
@@ -40,11 +44,13 @@ void larder__json_init(larder__json *json);
 void larder__json_release(larder__json *json);
 
 /* Scans and writes the canonical form to json->out (terminated; valid until the next call). LARDER_OK; LARDER_EJSON with a
- * sentence such as: duplicate member "a" at byte 17 (line 2, column 5); LARDER_ENOMEM. *offset (may be NULL) is set on
- * LARDER_EJSON. */
+ * sentence such as: duplicate member "a" at byte 17 (line 2, column 5); LARDER_ENOMEM; LARDER_ETOOBIG. *offset (may be NULL) is set on
+ * LARDER_EJSON: where an escape is wrong its backslash, where UTF-8 is wrong the first byte of the sequence, where a number
+ * is too large its first byte, for a duplicate the later name. Lines and columns count from 1, columns in characters. The
+ * text must not lie in this scanner's own buffers. */
 int larder__json_canonical(larder__json *json, const char *text, size_t len, size_t *offset, larder_error *error);
 
-/* Scans only: valid or not, no output kept. Same results. (Duplicates are still found: it may use the buffers.) */
+/* Scans only: valid or not, the content of json->out is lost. Same results. */
 int larder__json_validate(larder__json *json, const char *text, size_t len, size_t *offset, larder_error *error);
 
 typedef enum larder__json_kind {
@@ -67,8 +73,8 @@ typedef struct larder__json_span {
 } larder__json_span;
 
 /* Where the members of the outermost object lie, in their order, so that a value can be spliced as it is. Validates the whole
- * text as above. Calls `each` once a member, only after all is known to be valid; nonzero ends it and is returned.
- * LARDER_EJSON also when the value is no object. */
+ * text as above. Calls `each` once a member, only after all is known to be valid; nonzero ends it and is returned. `each` may
+ * use the scanner: the spans borrow from the text alone. LARDER_EJSON also when the value is no object. */
 int larder__json_members(larder__json *json, const char *text, size_t len,
                          int (*each)(const larder__json_span *member, void *user_data), void *user_data,
                          larder_error *error);

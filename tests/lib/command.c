@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -99,8 +100,10 @@ const test_run *test_command(const char *format, ...)
         _exit(127);
     }
     int status;
-    assert_int_equal(waitpid(child, &status, 0), child);
+    struct rusage usage;
+    assert_int_equal(wait4(child, &status, 0, &usage), child);
     last.code = exit_code(status);
+    last.max_kb = usage.ru_maxrss;
     size_t err_len;
     rewind(out);
     rewind(err);
@@ -175,15 +178,15 @@ static void fill_one(larder *l, const test_answer *a)
     larder_error error = {0};
     larder_handler_options handler;
     larder_send_options send;
-    larder_response *response;
+    larder_response *response = NULL;
     larder_handler_options_init(&handler);
     handler.cacheable = 1;
     handler.ttl_ms = a->ttl_ms != 0 ? a->ttl_ms : 3600000;
     handler.user_data = &a;
     larder_send_options_init(&send);
     send.scope = a->scope;
-    if (larder_register(l, a->channel, answer, &handler, &error) != LARDER_OK ||
-        larder_send_wait(l, a->channel, a->args, LARDER_NUL, &send, &response, &error) != LARDER_OK) {
+    if (larder_register(l, a->channel, answer, &handler, &error) != LARDER_OK
+        || larder_send_wait(l, a->channel, a->args, LARDER_NUL, &send, &response, &error) != LARDER_OK) {
         fail_msg("%s", error.message);
     }
     if (!larder_response_success(response)) {
@@ -199,6 +202,7 @@ void test_fill(const char *path, const test_answer *answers, size_t count)
     larder_options options;
     larder *l;
     test_clock clock;
+    set_environment(); /* so that a later run leaves alone what the test sets after this */
     test_clock_init(&clock);
     larder_options_init(&options);
     options.path = path;

@@ -9,7 +9,8 @@ typedef struct test_run {
     int code; /* exit status; 128 + signal */
     char *out;
     size_t out_len;
-    char *err; /* NULL at a terminal, which has one stream */
+    char *err;   /* NULL at a terminal, which has one stream */
+    long max_kb; /* the most memory that one process of it had; not at a terminal */
 } test_run;
 
 /* Runs a line in a shell in which `larder` is the command that was built (LARDER_COMMAND). HOME is an empty folder;
@@ -25,10 +26,10 @@ typedef struct test_answer {
     const char *args;
     const char *scope; /* NULL */
     const char *bytes;
-    size_t len;        /* 0: up to the NUL */
+    size_t len; /* 0: up to the NUL */
     larder_content content;
-    int64_t ttl_ms;    /* 0: an hour */
-    int64_t age_ms;    /* how long ago it was given */
+    int64_t ttl_ms; /* 0: an hour */
+    int64_t age_ms; /* how long ago it was given */
 } test_answer;
 
 /* Has the library answer these requests, in their order, and store the answers in the file at `path`. */

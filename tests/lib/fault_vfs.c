@@ -24,6 +24,7 @@ typedef struct change {
 typedef struct bytes {
     unsigned char *data;
     size_t len;
+    size_t capacity;
 } bytes;
 
 enum { GONE_NOT_SYNCED = 1, GONE = 2 };
@@ -44,6 +45,7 @@ typedef struct fault_file {
     sqlite3_file *real; /* lies behind this struct */
     node *node;         /* NULL: the power model was off, or the file has no name */
     char *path;
+    int syncs_folder;   /* its next sync does, as the system's VFS does for a new journal or WAL */
 } fault_file;
 
 typedef struct fault {
@@ -85,7 +87,10 @@ static void *need(void *block)
 
 static void bytes_resize(bytes *b, size_t len)
 {
-    b->data = need(realloc(b->data, len + 1));
+    if (len >= b->capacity) {
+        b->capacity = len * 2 + 4096;
+        b->data = need(realloc(b->data, b->capacity));
+    }
     if (len > b->len) {
         memset(b->data + b->len, 0, len - b->len);
     }
@@ -189,7 +194,8 @@ static void node_image(const node *n, const char *folder, int outcome, uint64_t 
     if (!present) {
         return;
     }
-    bytes image = {need(malloc(n->durable.len + 1)), n->durable.len};
+    bytes image = {NULL, 0, 0};
+    bytes_resize(&image, n->durable.len);
     if (n->durable.len > 0) {
         memcpy(image.data, n->durable.data, n->durable.len);
     }
@@ -314,24 +320,38 @@ static void node_change(node *n, int truncation, int64_t offset, const void *dat
     changed();
 }
 
-static void node_sync(node *n)
+/* All entries of the folder are durable: those that were made and those that were removed. (Tests keep to one folder.) */
+static void folder_synced(void)
 {
-    changed(); /* before it took effect: a cut during the sync */
-    if (n != NULL && !syncs_ignored) {
-        node_forget_changes(n, 1);
+    for (node *n = nodes; n != NULL; n = n->next) {
+        n->gone = n->gone ? GONE : 0;
         n->named = 1;
     }
 }
 
-static void node_delete(const char *path, int folder_synced)
+static void node_sync(fault_file *f)
+{
+    changed(); /* before it took effect: a cut during the sync */
+    if (f->node == NULL || syncs_ignored) {
+        return;
+    }
+    node_forget_changes(f->node, 1);
+    f->node->named = 1;
+    if (f->syncs_folder) {
+        f->syncs_folder = 0;
+        folder_synced();
+    }
+}
+
+static void node_delete(const char *path, int sync_folder)
 {
     node *n = power ? node_find(path) : NULL;
     if (n != NULL) {
         n->gone = GONE_NOT_SYNCED;
     }
     changed();
-    if (n != NULL && folder_synced && !syncs_ignored) {
-        n->gone = GONE;
+    if (sync_folder && !syncs_ignored) {
+        folder_synced();
     }
 }
 
@@ -454,11 +474,11 @@ static int file_sync(sqlite3_file *file, int flags)
     fault_file *f = (fault_file *)file;
     pthread_mutex_lock(&mutex);
     int rc = refuse(FAULT_SYNC, f->path);
-    if (rc == SQLITE_OK && !power) { /* under the model the real disk does not matter, and is slow */
+    if (rc == SQLITE_OK && !power && !syncs_ignored) { /* under the model the real disk does not matter, and is slow */
         rc = f->real->pMethods->xSync(f->real, flags);
     }
     if (rc == SQLITE_OK) {
-        node_sync(f->node);
+        node_sync(f);
     }
     pthread_mutex_unlock(&mutex);
     return rc;
@@ -544,6 +564,8 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
         if (rc == SQLITE_OK && name != NULL) {
             f->path = need(strdup(name));
             f->node = power ? node_open(name, existed, f->real) : NULL;
+            f->syncs_folder = (flags & SQLITE_OPEN_CREATE) != 0
+                && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL)) != 0;
         }
         f->base.pMethods = f->real->pMethods != NULL ? &methods : NULL;
     }

@@ -8,8 +8,8 @@
  * Power cuts. While the model is on, each file has a durable image: its bytes at its last sync. Writes, truncations and
  * deletions since then reach the real file (the process reads what it wrote) and are remembered. A cut builds from these what a
  * disk could hold: of all that came after the sync each piece is kept, dropped or torn by sectors, independently, as seeded.
- * A file that was never synced may be missing; one that was deleted without a sync of its folder may be back. The cut is
- * taken at the nth change counted from now, on the thread that makes it, while all others are held: what was
+ * A file that was never synced may be missing; one that was deleted may be back until its folder is synced, which the
+ * system's VFS does with the first sync of a new journal or WAL. The cut is taken at the nth change counted from now, on the thread that makes it, while all others are held: what was
  * acknowledged by then is what must be found. It goes into folders of its own; the process runs on.
  */
 #ifndef LARDER_TEST_FAULT_VFS_H
@@ -55,7 +55,7 @@ typedef struct fault_cut {
 
 /* On: only while no file is open. Off: forgets all. */
 void fault_vfs_power(int on);
-/* A disk that lies: syncs report success and mean nothing. */
+/* A disk that lies: syncs report success and mean nothing. (Also saves their time where they do not matter.) */
 void fault_vfs_ignore_syncs(int on);
 /* At the nth change (write, truncation, sync, deletion) from now; 0: never. `cut` is borrowed until it was taken or replaced. */
 void fault_vfs_cut_at(unsigned long nth, fault_cut *cut);

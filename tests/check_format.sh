@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# check_format.sh SOURCE: clang-format would change nothing. Formatters of different versions disagree: only version 14, that of
+# Debian 12, decides.
+set -euo pipefail
+source=$(cd "${1:-$(dirname "${BASH_SOURCE[0]}")/..}" && pwd)
+formatter=$(command -v clang-format-14 || command -v clang-format || true)
+if [ -z "$formatter" ] || ! "$formatter" --version | grep -q 'version 14\.'; then
+    echo 'not checked: clang-format 14 is not installed'
+    exit 0
+fi
+cd "$source"
+find include src cli examples tests -name '*.[ch]' -print0 | xargs -0 "$formatter" --dry-run --Werror
