@@ -1,7 +1,7 @@
 /* cli/args.c: the command line, through getopt_long; spelling help; where the cache is.
  *
- * All options of all commands are known to one table, so that --db may stand before the command. Whether the command takes
- * an option is looked at when the command is known. */
+ * All options of all commands are known to one table, so that --db may stand before the command. Whether the
+ * command takes an option is looked at when the command is known. */
 #include "args.h"
 
 #include <ctype.h>
@@ -79,7 +79,8 @@ void args_parse(cli_args *args, int argc, char **argv)
         long_options[i].has_arg = table[i].value != NULL ? required_argument : no_argument;
         long_options[i].val = LONG_BASE + i;
     }
-    /* "-": operands come in their order, as code 1, also where POSIXLY_CORRECT is set. ":": getopt_long says nothing. */
+    /* "-": operands come in their order, as code 1, also where POSIXLY_CORRECT is set. ":": getopt_long says
+     * nothing. */
     for (;;) {
         const char *word = optind < argc ? argv[optind] : "";
         int code = getopt_long(argc, argv, "-:hV", long_options, NULL);

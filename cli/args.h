@@ -1,4 +1,5 @@
-/* cli/args.h: what a command line says. Options may stand anywhere, before or after the command's words; "--" ends them. */
+/* cli/args.h: what a command line says. Options may stand anywhere, before or after the command's words; "--" ends
+ * them. */
 #ifndef LARDER_CLI_ARGS_H
 #define LARDER_CLI_ARGS_H
 
@@ -6,8 +7,8 @@
 
 #include <larder/inspect.h>
 
-/* name, letter (0 none), name of its value (NULL none), what help says. One list gives the enum, the table for getopt_long,
- * and the help. */
+/* name, letter (0 none), name of its value (NULL none), what help says. One list gives the enum, the table for
+ * getopt_long, and the help. */
 #define CLI_OPTION_MAP(X)                                                                                              \
     X(DB, "db", 0, "FILE", "the cache to look into (see FILES)")                                                       \
     X(CHANNEL, "channel", 0, "NAME", "only entries of this channel")                                                   \
@@ -76,8 +77,8 @@ void args_describe(text *t, unsigned options);
 /* The nearest of `names` to a word, or NULL when none is near. */
 const char *args_nearest(const char *word, const char *const *names, size_t count);
 
-/* The file: --db, else LARDER_DB, else larder/cache.db in the user's state folder (XDG Base Directory Specification 0.8).
- * EXIT_DONE, or EXIT_FAILED after saying why. `path` is the caller's to release in both cases. */
+/* The file: --db, else LARDER_DB, else larder/cache.db in the user's state folder (XDG Base Directory Specification
+ * 0.8). EXIT_DONE, or EXIT_FAILED after saying why. `path` is the caller's to release in both cases. */
 int args_path(const cli_args *args, text *path);
 /* Opens it. EXIT_DONE, or EXIT_FAILED after saying why; *in is NULL then. */
 int args_open(const cli_args *args, larder_inspect_mode mode, larder_inspect **in);

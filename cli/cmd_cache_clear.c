@@ -1,4 +1,5 @@
-/* cli/cmd_cache_clear.c: larder cache clear. To clear everything has to be said, with --all or by answering a question. */
+/* cli/cmd_cache_clear.c: larder cache clear. To clear everything has to be said, with --all or by answering a
+ * question. */
 #include "commands.h"
 #include "entry.h"
 

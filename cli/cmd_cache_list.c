@@ -1,4 +1,5 @@
-/* cli/cmd_cache_list.c: larder cache list. Each entry is written as it is read: a cache of any size takes little memory. */
+/* cli/cmd_cache_list.c: larder cache list. Each entry is written as it is read: a cache of any size takes little
+ * memory. */
 #include "commands.h"
 #include "entry.h"
 

@@ -1,7 +1,7 @@
 /* cli/cmd_cache_show.c: larder cache show: one entry and its value.
  *
- * A person at a terminal gets JSON laid out in lines, text with its control characters escaped, bytes as a hexadecimal dump;
- * a pipe gets the value as it is. */
+ * A person at a terminal gets JSON laid out in lines, text with its control characters escaped, bytes as a
+ * hexadecimal dump; a pipe gets the value as it is. */
 #include "commands.h"
 #include "entry.h"
 

@@ -1,5 +1,5 @@
-/* cli/json.h: writing JSON. Values that are JSON already are copied token by token, so that numbers keep all their digits;
- * what could act on a terminal is written as \u escapes, which mean the same. */
+/* cli/json.h: writing JSON. Values that are JSON already are copied token by token, so that numbers keep all their
+ * digits; what could act on a terminal is written as \u escapes, which mean the same. */
 #ifndef LARDER_CLI_JSON_H
 #define LARDER_CLI_JSON_H
 

@@ -44,8 +44,9 @@ static size_t terminal_columns(void)
     return 80;
 }
 
-/* Widths are always those of UTF-8, which is what is written. The C locale names no character set and in practice sits in
- * front of UTF-8 terminals; in a true 8-bit one, bytes 0x80 to 0x9f of UTF-8 would act as control characters. */
+/* Widths are always those of UTF-8, which is what is written. The C locale names no character set and in practice
+ * sits in front of UTF-8 terminals; in a true 8-bit one, bytes 0x80 to 0x9f of UTF-8 would act as control
+ * characters. */
 static int charset_is_other(void)
 {
     setlocale(LC_CTYPE, "");

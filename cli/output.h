@@ -1,7 +1,7 @@
 /* cli/output.h: standard output, as a terminal or a pipe, and standard error.
  *
- * Everything is gathered in `pending` and written in large pieces; output_go_on between rows keeps memory flat and says when
- * there is no use in going on. A closed pipe is a reader that has seen enough, no failure. */
+ * Everything is gathered in `pending` and written in large pieces; output_broken, asked between rows, keeps memory
+ * flat and says when there is no use in going on. A closed pipe is a reader that has seen enough, no failure. */
 #ifndef LARDER_CLI_OUTPUT_H
 #define LARDER_CLI_OUTPUT_H
 

@@ -30,8 +30,8 @@ static size_t row_width(const table *t)
     return sum;
 }
 
-/* Takes columns from the widest that may shrink, one at a time, until a row fits or none may. A last one that may shrink
- * gets what is left over, for rows still to come. */
+/* Takes columns from the widest that may shrink, one at a time, until a row fits or none may. A last one that may
+ * shrink gets what is left over, for rows still to come. */
 static void fit_terminal(table *t)
 {
     size_t last = t->count - 1;

@@ -1,8 +1,8 @@
 /* cli/table.h: rows in aligned columns, as they come.
  *
- * The widths are those of the first rows (up to 256, or 1 MiB of them), so that memory stays flat however long the list
- * is; a later cell that is wider is written whole. On a terminal, columns that may shrink are shortened with an ellipsis
- * until a row fits; elsewhere nothing is shortened. */
+ * The widths are those of the first rows (up to 256, or 1 MiB of them), so that memory stays flat however long the
+ * list is; a later cell that is wider is written whole. On a terminal, columns that may shrink are shortened with
+ * an ellipsis until a row fits; elsewhere nothing is shortened. */
 #ifndef LARDER_CLI_TABLE_H
 #define LARDER_CLI_TABLE_H
 

@@ -120,8 +120,8 @@ size_t text_decode(const char *bytes, size_t len, uint32_t *character)
 
 /* ---- escapes ---- */
 
-/* Characters that act instead of showing, from Unicode's General Category Cc, Cf, Zl and Zp; the joiners U+200C and U+200D
- * stay, words and emoji need them. */
+/* Characters that act instead of showing, from Unicode's General Category Cc, Cf, Zl and Zp; the joiners U+200C and
+ * U+200D stay, words and emoji need them. */
 static int acts(uint32_t c)
 {
     static const struct {

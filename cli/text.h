@@ -1,14 +1,16 @@
-/* cli/text.h: UTF-8 for people: growing text, what is safe to show, how wide it is, and sizes, ages and times in words.
+/* cli/text.h: UTF-8 for people: growing text, what is safe to show, how wide it is, and sizes, ages and times in
+ * words.
  *
- * What a cache holds was written by others. Everything that reaches a terminal as text passes text_escape, so that a stored
- * value cannot move the cursor, set a title or reorder a line. */
+ * What a cache holds was written by others. Everything that reaches a terminal as text passes text_escape, so that
+ * a stored value cannot move the cursor, set a title or reorder a line. */
 #ifndef LARDER_CLI_TEXT_H
 #define LARDER_CLI_TEXT_H
 
 #include <stddef.h>
 #include <stdint.h>
 
-/* Grows as needed; after a failed allocation `failed` is set and appends do nothing, so that one look at the end is enough. */
+/* Grows as needed; after a failed allocation `failed` is set and appends do nothing, so that one look at the end is
+ * enough. */
 typedef struct text {
     char *data; /* NUL-terminated; NULL while nothing was appended */
     size_t len;

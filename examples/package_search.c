@@ -444,7 +444,9 @@ static void print_data(const larder_response *response)
         print_result(item);
     }
     json_object_foreach(value, name, item) {
-        print_member(name, item);
+        if (!json_is_null(item)) {
+            print_member(name, item);
+        }
     }
     if (json_is_null(value) || (json_is_array(value) && json_array_size(value) == 0)) {
         puts("  (nothing found)");

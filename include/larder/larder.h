@@ -10,6 +10,7 @@
  * Threads. "The loop" is the libuv loop given in the options, or one that Larder runs in a thread of its own. All
  * callbacks come on the loop's thread, except blocking handlers (a worker thread). No callback ever comes from inside the
  * call that asked for it. Each function says from which threads it may be called. Calls of one thread keep their order.
+ * Until a loop of the caller's has turned once, the thread that opened the instance counts as the loop's thread.
  *
  * Ownership. Copied: the pointer need not outlive the call. Borrowed: valid until the moment named. Taken: Larder frees it.
  *
@@ -147,7 +148,8 @@ typedef struct larder_handler_options {
     const char *description;  /* copied; NULL */
     larder_validate_fn validate;  /* NULL */
     void *user_data;          /* for the handler and validate; borrowed, until user_data_free was called */
-    void (*user_data_free)(void *user_data);  /* NULL; called once on the loop, when unregistered and no run is left */
+    void (*user_data_free)(void *user_data);  /* NULL; called once, when unregistered (or closed) and no run is left: on the
+                                                 loop, or, for runs that outlive larder_close, where the last one ends */
 } larder_handler_options;
 LARDER_EXPORT void larder_handler_options_init(larder_handler_options *options);
 

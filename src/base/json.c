@@ -1,10 +1,11 @@
 /* base/json.c: the JSON scanner: structure, and the calls of json.h.
  *
  * One loop takes values and what follows them, with a stack of the arrays and objects that are open. What is read is
- * written to the output at once in canonical form; an object whose members came out of order is put in order when it ends.
+ * written to the output at once in canonical form; an object whose members came out of order is put in order when it
+ * ends.
  *
- * Fails with LARDER_EJSON, the place and what was wrong, or LARDER_ENOMEM. The scanner can be used again after either. Strings are
- * in json_string.c, numbers in json_number.c, members in json_order.c. */
+ * Fails with LARDER_EJSON, the place and what was wrong, or LARDER_ENOMEM. The scanner can be used again after either.
+ * Strings are in json_string.c, numbers in json_number.c, members in json_order.c. */
 #include "base/json.h"
 
 #include "base/alloc.h"
@@ -23,10 +24,9 @@ enum { VALUE_NEXT = 1, VALUE_ENDED = 2 }; /* beside LARDER_OK (all is read) and 
 enum kind { OTHER, SPACE, OBJECT, ARRAY, STRING, NUMBER, LITERAL };
 
 static const unsigned char kinds[256] = {
-    [' '] = SPACE,    ['\t'] = SPACE,   ['\n'] = SPACE,   ['\r'] = SPACE, ['{'] = OBJECT, ['['] = ARRAY,
-    ['"'] = STRING,   ['-'] = NUMBER,   ['0'] = NUMBER,   ['1'] = NUMBER, ['2'] = NUMBER, ['3'] = NUMBER,
-    ['4'] = NUMBER,   ['5'] = NUMBER,   ['6'] = NUMBER,   ['7'] = NUMBER, ['8'] = NUMBER, ['9'] = NUMBER,
-    ['f'] = LITERAL,  ['n'] = LITERAL,  ['t'] = LITERAL,
+    [' '] = SPACE,  ['\t'] = SPACE, ['\n'] = SPACE, ['\r'] = SPACE, ['{'] = OBJECT,  ['['] = ARRAY,   ['"'] = STRING,
+    ['-'] = NUMBER, ['0'] = NUMBER, ['1'] = NUMBER, ['2'] = NUMBER, ['3'] = NUMBER,  ['4'] = NUMBER,  ['5'] = NUMBER,
+    ['6'] = NUMBER, ['7'] = NUMBER, ['8'] = NUMBER, ['9'] = NUMBER, ['f'] = LITERAL, ['n'] = LITERAL, ['t'] = LITERAL,
 };
 
 void larder__json_init(larder__json *json)
@@ -257,7 +257,8 @@ static void trim(larder__json *json, size_t len)
 int larder__json_canonical(larder__json *json, const char *text, size_t len, size_t *offset, larder_error *error)
 {
     if (len > LARDER__JSON_MAX_SIZE) {
-        return larder__fail(error, LARDER_ETOOBIG, "JSON of %zu bytes, over the limit of %zu", len, LARDER__JSON_MAX_SIZE);
+        return larder__fail(error, LARDER_ETOOBIG, "JSON of %zu bytes, over the limit of %zu", len,
+                            LARDER__JSON_MAX_SIZE);
     }
     larder__json_scan scan;
     scan.text = len > 0 ? text : "";

@@ -1,14 +1,15 @@
 /* base/json_number.c: numbers of the scanner: exact decimals, written in the layout that json.h describes.
  *
- * Plain integers are copied while they are checked. Other numbers are taken apart; one that is not canonical (trailing zeros, an
- * exponent, too many digits) is written anew from its parts. Nothing passes through a binary number but the exponent. */
+ * Plain integers are copied while they are checked. Other numbers are taken apart; one that is not canonical (trailing
+ * zeros, an exponent, too many digits) is written anew from its parts. Nothing passes through a binary number but the
+ * exponent. */
 #include "base/json_scan.h"
 
 #include <string.h>
 
-#define MAX_EXPONENT 1000000000000000 /* 10^15 */
+#define MAX_EXPONENT 1000000000000000        /* 10^15 */
 #define EXPONENT_ENOUGH (MAX_EXPONENT * 100) /* read no further: no text has the digits to make up for that */
-#define PLAIN_DIGITS 21 /* before the point, without an exponent */
+#define PLAIN_DIGITS 21                      /* before the point, without an exponent */
 
 typedef struct number {
     int negative;

@@ -1,10 +1,11 @@
 /* base/json_order.c: the members of objects: are they in order, are they distinct, and putting them in order.
  *
- * Each name is compared with the one before it. As long as that is lower nothing else is done. Otherwise the members are
- * sorted when their object ends (merge sort from runs sorted by insertion: n log n whatever comes, no recursion), and
- * duplicates are next to each other then. The bytes are put in order by way of json->scratch.
+ * Each name is compared with the one before it. As long as that is lower nothing else is done. Otherwise the members
+ * are sorted when their object ends (merge sort from runs sorted by insertion: n log n whatever comes, no recursion),
+ * and duplicates are next to each other then. The bytes are put in order by way of json->scratch.
  *
- * Names are compared by their unescaped bytes; the output has them escaped, so those with backslashes go a slower way. */
+ * Names are compared by their unescaped bytes; the output has them escaped, so those with backslashes go a slower
+ * way. */
 #include "base/alloc.h"
 #include "base/json_scan.h"
 #include "base/utf8.h"
@@ -18,8 +19,8 @@
 /* The unescaped byte at *p in a name of the output, which is moved behind it. */
 static unsigned char unescaped_byte(const char **p)
 {
-    static const unsigned char values[128] = {['"'] = '"',  ['\\'] = '\\', ['b'] = '\b', ['f'] = '\f',
-                                              ['n'] = '\n', ['r'] = '\r',  ['t'] = '\t'};
+    static const unsigned char values[128] =
+        {['"'] = '"', ['\\'] = '\\', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     const char *at = *p;
     if (at[0] != '\\') {
         *p = at + 1;
@@ -149,8 +150,10 @@ static void sort_run(const char *out, larder__json_member *members, size_t count
     }
 }
 
-/* Merges members[0 .. middle) with members[middle .. count), both sorted; `spare` holds `middle`. Equal ones keep their order. */
-static void merge(const char *out, larder__json_member *members, size_t middle, size_t count, larder__json_member *spare)
+/* Merges members[0 .. middle) with members[middle .. count), both sorted; `spare` holds `middle`. Equal ones keep
+ * their order. */
+static void merge(const char *out, larder__json_member *members, size_t middle, size_t count,
+                  larder__json_member *spare)
 {
     if (compare(out, &members[middle - 1], &members[middle]) <= 0) {
         return;
@@ -193,8 +196,10 @@ static const larder__json_member *first_duplicate(const char *out, const larder_
     return found;
 }
 
-/* Writes the members, which take the bytes [start, end) of the output with a comma between any two, in their new order. */
-static int rearrange(larder__json_scan *scan, const larder__json_member *members, size_t count, size_t start, size_t end)
+/* Writes the members, which take the bytes [start, end) of the output with a comma between any two, in their new
+ * order. */
+static int rearrange(larder__json_scan *scan, const larder__json_member *members, size_t count, size_t start,
+                     size_t end)
 {
     larder__buf *scratch = &scan->json->scratch;
     char *out = scan->json->out.data;

@@ -1,7 +1,8 @@
 /* base/json_scan.h: one scan in progress, shared by the scanner's own files (json*.c) and nobody else.
  *
- * Between any two steps there is room in the output for all bytes that are left in the text and SLACK more, so that nothing
- * that writes has to ask: strings never grow, and a number grows by less than SLACK, after which the room is made again. */
+ * Between any two steps there is room in the output for all bytes that are left in the text and SLACK more, so that
+ * nothing that writes has to ask: strings never grow, and a number grows by less than SLACK, after which the room is
+ * made again. */
 #ifndef LARDER_BASE_JSON_SCAN_H
 #define LARDER_BASE_JSON_SCAN_H
 
@@ -10,7 +11,7 @@
 #define LARDER__JSON_SLACK 64
 
 typedef struct larder__json_frame {
-    size_t first;  /* index of its first member in json->members */
+    size_t first; /* index of its first member in json->members */
     int is_object;
     int unordered; /* 1: a member came before one that sorts lower */
 } larder__json_frame;
@@ -36,7 +37,8 @@ int larder__json_refuse(larder__json_scan *scan, const char *at, const char *for
 int larder__json_expected(larder__json_scan *scan, const char *at, const char *wanted) __attribute__((cold));
 int larder__json_no_memory(larder__json_scan *scan) __attribute__((cold));
 
-/* Each reads one token at scan->p, writes its canonical form, and moves both pointers. LARDER_OK or a status as above. */
+/* Each reads one token at scan->p, writes its canonical form, and moves both pointers. LARDER_OK or a status as
+ * above. */
 int larder__json_string(larder__json_scan *scan);
 int larder__json_number(larder__json_scan *scan);
 

@@ -102,8 +102,8 @@ static int unicode_escape(larder__json_scan *scan, const char **p, uint32_t *poi
 /* The escape at *p; both pointers are moved behind it. */
 static int escape(larder__json_scan *scan, const char **p, char **w)
 {
-    static const char values[128] = {['"'] = '"',  ['\\'] = '\\', ['/'] = '/',  ['b'] = '\b',
-                                     ['f'] = '\f', ['n'] = '\n',  ['r'] = '\r', ['t'] = '\t'};
+    static const char values[128] =
+        {['"'] = '"', ['\\'] = '\\', ['/'] = '/', ['b'] = '\b', ['f'] = '\f', ['n'] = '\n', ['r'] = '\r', ['t'] = '\t'};
     const char *backslash = *p;
     if (scan->end - backslash < 2) {
         return larder__json_refuse(scan, scan->end, "the text ends inside a string");
@@ -147,8 +147,8 @@ static int copy_utf8(larder__json_scan *scan, const char **p, char **w)
     return LARDER_OK;
 }
 
-/* Nonzero in the high bit of each byte that a run of plain characters cannot hold. Borrows spill upwards only, so the lowest
- * mark is always true. */
+/* Nonzero in the high bit of each byte that a run of plain characters cannot hold. Borrows spill upwards only, so the
+ * lowest mark is always true. */
 static inline uint64_t special_bytes(uint64_t word)
 {
     uint64_t quote = (word ^ LARDER__BYTES('"')) - LARDER__BYTES(1u);

@@ -25,8 +25,8 @@ static inline int larder__utf8_continues(char c)
     return ((unsigned char)c & 0xc0) == 0x80;
 }
 
-/* The length (2 to 4) of the sequence at p, whose first byte is not ASCII; `left` bytes are there. 0: it is not well formed
- * (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF). */
+/* The length (2 to 4) of the sequence at p, whose first byte is not ASCII; `left` bytes are there. 0: it is not well
+ * formed (Unicode 15, table 3-7: no overlong forms, no surrogates, nothing beyond U+10FFFF). */
 static inline size_t larder__utf8_sequence(const char *p, size_t left)
 {
     unsigned char first = (unsigned char)p[0];

@@ -22,10 +22,12 @@ static const larder__state next_states[LARDER__STATES] = {
     [LARDER__STOPPING] = LARDER__LEAVING,  [LARDER__LEAVING] = LARDER__CLOSING,  [LARDER__CLOSING] = LARDER__STATES,
 };
 
-static void move(larder *l, larder__state state)
+static void move(larder *l, larder__state to)
 {
-    assert(next_states[l->state] == state);
-    l->state = state;
+    larder__state next = next_states[l->state];
+    assert(next == to);
+    (void)to;
+    l->state = next;
 }
 
 /* ---- asking for it ---- */

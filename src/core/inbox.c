@@ -68,8 +68,20 @@ static void wake(larder__inbox *inbox)
 {
     if (!inbox->signalled) {
         __atomic_store_n(&inbox->signalled, 1, __ATOMIC_RELAXED);
-        uv_async_send(inbox->async);
+        if (inbox->async != NULL) {
+            uv_async_send(inbox->async);
+        }
     }
+}
+
+void larder__inbox_attach(larder__inbox *inbox, uv_async_t *async)
+{
+    uv_mutex_lock(&inbox->lock);
+    inbox->async = async;
+    if (inbox->signalled) {
+        uv_async_send(async);
+    }
+    uv_mutex_unlock(&inbox->lock);
 }
 
 static int post_local(larder__inbox *inbox, larder__message *message)

@@ -55,12 +55,12 @@ typedef struct larder__inbox {
     larder_clock clock;
 
     uv_mutex_t lock;
-    larder__list messages; /* under the lock, as the next two */
+    larder__list messages; /* under the lock, as the next three */
     uint32_t signals;
+    uv_async_t *async;     /* NULL until the handle stands: the writer may have something to say before */
     int closed;            /* written on the loop under the lock, so that the loop may read it without */
 
-    larder__list local;    /* loop thread only, as what follows; the handles and the scanner are valid while not closed */
-    uv_async_t *async;
+    larder__list local;    /* loop thread only, as what follows; handle and scanner are valid while not closed */
     uv_idle_t *idle;
     int stirring;          /* idle is started: the loop will not sleep */
     larder__json *json;    /* for answers given on the loop's thread */
@@ -77,6 +77,9 @@ int larder__inbox_post(larder__inbox *inbox, larder__message *message);
 void larder__inbox_signal(larder__inbox *inbox, uint32_t signal);
 /* From now on no new requests, registrations, invalidations, flushes. LARDER_ECLOSED when it was so already. */
 int larder__inbox_refuse(larder__inbox *inbox);
+
+/* From now on the loop is woken, by this handle; also for what came before. */
+void larder__inbox_attach(larder__inbox *inbox, uv_async_t *async);
 
 /* Loop thread: appends all that waits to `out`, in order, and returns the signals. */
 uint32_t larder__inbox_take(larder__inbox *inbox, larder__list *out);

@@ -91,7 +91,6 @@ static int make_parts(larder *l)
     if ((status = larder__workers_new(&l->workers, l->inbox, l->options.workers)) != LARDER_OK) {
         goto fail_events;
     }
-    l->inbox->async = &l->async;
     l->inbox->idle = &l->idle;
     l->inbox->json = &l->answer_json;
     return LARDER_OK;
@@ -144,7 +143,7 @@ static int init_handles(larder *l, uv_loop_t *loop, larder_error *error)
 {
     int err = uv_async_init(loop, &l->async, on_async);
     if (err != 0) {
-        return larder__fail(error, LARDER_ESYSTEM, "cannot add to the loop: %s", uv_strerror(err));
+        return larder__fail_errno(error, -err, "cannot add to the loop");
     }
     uv_check_init(loop, &l->check);
     uv_idle_init(loop, &l->idle);
@@ -195,7 +194,7 @@ static int run_own_loop(larder *l, larder_error *error)
     int err = uv_loop_init(&own->loop);
     if (err != 0) {
         larder__free(own);
-        return larder__fail(error, LARDER_ESYSTEM, "cannot make a loop: %s", uv_strerror(err));
+        return larder__fail_errno(error, -err, "cannot make a loop");
     }
     l->own = own;
     int status = init_handles(l, &own->loop, error);
@@ -264,6 +263,7 @@ int larder_open(larder **out, const larder_options *options, larder_error *error
         larder__instance_free(l);
         return status;
     }
+    larder__inbox_attach(l->inbox, &l->async);
     *out = l;
     return LARDER_OK;
 }

@@ -43,7 +43,7 @@ int larder__thread_start(uv_thread_t *thread, uv_thread_cb entry, void *argument
     int err = uv_thread_create(thread, entry, argument);
     pthread_sigmask(SIG_SETMASK, &before, NULL);
     if (err != 0) {
-        return larder__fail(error, LARDER_ESYSTEM, "cannot start %s thread: %s", what, uv_strerror(err));
+        return larder__fail_errno(error, -err, "cannot start %s thread", what);
     }
     return LARDER_OK;
 }

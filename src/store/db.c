@@ -492,6 +492,17 @@ static int open_steps(opening *o, larder_error *error)
     return status;
 }
 
+/* The database first: the others alone mean nothing, a database without them is another database. */
+static void delete_created(const char *path)
+{
+    static const char *const suffixes[] = {"", "-journal", "-wal", "-shm"};
+    char name[LARDER__PATH_MAX + 16];
+    for (size_t i = 0; i < sizeof suffixes / sizeof suffixes[0]; i++) {
+        snprintf(name, sizeof name, "%s%s", path, suffixes[i]);
+        unlink(name);
+    }
+}
+
 static void undo(opening *o)
 {
     if (o->db->handle != NULL && !o->probe.has_wal) {
@@ -499,7 +510,7 @@ static void undo(opening *o)
     }
     larder__db_close(o->db);
     if (o->created) {
-        unlink(o->probe.path);
+        delete_created(o->probe.path);
     }
 }
 

@@ -75,6 +75,7 @@ typedef struct larder__writer {
     void *owner;
 
     uv_thread_t thread;
+    int started;
     uv_mutex_t mutex;
     uv_cond_t cond;
 
@@ -85,6 +86,7 @@ typedef struct larder__writer {
     int urgent;                  /* a flush or an invalidation waits */
     int retry_now;               /* a flush: do not wait for the pause after a failure */
     int stopping;
+    int quiet;                   /* the owner is going: no more wake */
     int sleeping;                /* the thread waits on cond */
     uint64_t first_at;           /* uv_hrtime when the oldest item came */
     larder__list done;
@@ -120,7 +122,7 @@ int larder__writer_open(larder__writer *writer, larder_error *error);
 /* Opens the file at the path in the place of what is open; on failure that stays. */
 int larder__writer_open_file(larder__writer *writer, larder_error *error);
 int larder__writer_start(larder__writer *writer);
-void larder__writer_close(larder__writer *writer); /* never started, or its thread has finished: joins it */
+void larder__writer_close(larder__writer *writer); /* joins the thread, if it was started */
 /* Takes all of `items` over (loop thread). */
 void larder__writer_push(larder__writer *writer, larder__list *items, size_t count, size_t bytes, int urgent, int retry_now);
 /* 1 if a waiting invalidation of everything could be moved behind all that was pushed since; 0 if it is not in the queue. */

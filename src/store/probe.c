@@ -3,7 +3,9 @@
  * The header is read through SQLite's own file handle (a connection that has run no statement yet): it makes neither -wal
  * nor -shm, and closing it cannot drop the POSIX locks of another connection of this process, as close(2) would. The header
  * of the main file tells nearly everything: a database is checkpointed right after its migrations. Only where it
- * names no owner and a -wal with content is there (a crash before that checkpoint) is the connection asked, read-only.
+ * names no owner or makes no sense, and a -wal with content is there (a crash before or in a checkpoint), is the
+ * connection asked, read-only.
+ * A -journal is looked at too: see first_transaction_was_cut.
  *
  * Header: sqlite.org/fileformat2.html, section 1.3. */
 #include "store/probe.h"
@@ -21,10 +23,11 @@
 
 #define HEADER_SIZE 108 /* the database header and the header of the b-tree page that follows it */
 #define WAL_HEADER_SIZE 32
+#define JOURNAL_HEADER_SIZE 20 /* of which: magic, records, nonce, pages of the database before the transaction */
 
 typedef struct header {
     unsigned char bytes[HEADER_SIZE];
-    sqlite3_int64 file_size;
+    int64_t file_size; /* from stat(2): SQLite calls a file of one byte empty */
 } header;
 
 static uint32_t big_endian(const unsigned char *bytes)
@@ -116,10 +119,7 @@ static int read_header(sqlite3 *handle, const char *path, header *out, larder_er
     sqlite3_file *file = NULL;
     int code = sqlite3_file_control(handle, "main", SQLITE_FCNTL_FILE_POINTER, &file);
     if (code == SQLITE_OK && file != NULL && file->pMethods != NULL) {
-        code = file->pMethods->xFileSize(file, &out->file_size);
-        if (code == SQLITE_OK && out->file_size > 0) {
-            code = file->pMethods->xRead(file, out->bytes, HEADER_SIZE, 0);
-        }
+        code = file->pMethods->xRead(file, out->bytes, HEADER_SIZE, 0);
     }
     if (code != SQLITE_OK && code != SQLITE_IOERR_SHORT_READ) { /* short: the rest was filled with zeros */
         return larder__fail(error, larder__db_status(code), "cannot read %s: %s", path, sqlite3_errstr(code));
@@ -127,29 +127,52 @@ static int read_header(sqlite3 *handle, const char *path, header *out, larder_er
     return LARDER_OK;
 }
 
-static int check_header(const header *h, const char *path, larder_error *error)
+/* A crash within the first transaction of a new file can leave half a page. The journal beside it then says that there were
+ * no pages before, and SQLite will take the file back to that. SQLite holds no locks on journals, so reading one is safe. */
+static int first_transaction_was_cut(const char *path)
+{
+    static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
+    unsigned char bytes[JOURNAL_HEADER_SIZE] = {0};
+    char *journal = larder__path_beside(path, "-journal");
+    int fd = journal == NULL ? -1 : open(journal, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
+    larder__free(journal);
+    if (fd < 0) {
+        return 0;
+    }
+    ssize_t got = read(fd, bytes, sizeof bytes);
+    close(fd);
+    return got == (ssize_t)sizeof bytes && memcmp(bytes, magic, sizeof magic) == 0 && big_endian(bytes + 16) == 0;
+}
+
+static int begins_like_a_database(const header *h)
+{
+    return memcmp(h->bytes, "SQLite format 3", 16) == 0;
+}
+
+static int header_is_sound(const header *h)
 {
     static const unsigned char fractions[3] = {64, 32, 32};
     uint32_t page_size = (uint32_t)h->bytes[16] << 8 | h->bytes[17];
-    if (memcmp(h->bytes, "SQLite format 3", 16) != 0) {
+    if (page_size == 1) {
+        page_size = 65536;
+    }
+    return begins_like_a_database(h) && page_size >= 512 && (page_size & (page_size - 1)) == 0 && h->bytes[18] >= 1
+        && h->bytes[18] <= 2 && h->bytes[19] >= 1 && h->bytes[19] <= 2
+        && memcmp(h->bytes + 21, fractions, sizeof fractions) == 0 && h->file_size >= (int64_t)page_size;
+}
+
+static int fail_header(const header *h, const char *path, larder_error *error)
+{
+    if (!begins_like_a_database(h)) {
         return larder__fail(error, LARDER_ECORRUPT,
                             "%s is not an SQLite database (it does not begin like one): give another path, or move the "
                             "file away",
                             path);
     }
-    if (page_size == 1) {
-        page_size = 65536;
-    }
-    int sound = page_size >= 512 && (page_size & (page_size - 1)) == 0 && h->bytes[18] >= 1 && h->bytes[18] <= 2
-        && h->bytes[19] >= 1 && h->bytes[19] <= 2 && memcmp(h->bytes + 21, fractions, 3) == 0
-        && h->file_size >= (sqlite3_int64)page_size;
-    if (!sound) {
-        return larder__fail(error, LARDER_ECORRUPT,
-                            "the database %s is damaged: its header makes no sense. Move it and what stands beside it "
-                            "(-wal, -shm) away to begin anew, or try sqlite3 FILE .recover on a copy",
-                            path);
-    }
-    return LARDER_OK;
+    return larder__fail(error, LARDER_ECORRUPT,
+                        "the database %s is damaged: its header makes no sense. Move it and what stands beside it "
+                        "(-wal, -shm) away to begin anew, or try sqlite3 FILE .recover on a copy",
+                        path);
 }
 
 /* What the connection says, the -wal included. */
@@ -184,13 +207,14 @@ static int ask_connection(larder__probe *probe, sqlite3 *handle, larder_error *e
 
 static int judge(larder__probe *probe, sqlite3 *handle, const header *h, sqlite3_int64 wal, larder_error *error)
 {
-    if (h->file_size == 0) {
+    if (h->file_size == 0 || first_transaction_was_cut(probe->path)) {
         probe->kind = LARDER__PROBE_NEW;
         return LARDER_OK;
     }
-    int status = check_header(h, probe->path, error);
-    if (status != LARDER_OK) {
-        return status;
+    if (!header_is_sound(h)) {
+        /* A power cut during a checkpoint can leave half a first page, while the whole one is in the WAL. */
+        int status = wal > WAL_HEADER_SIZE ? ask_connection(probe, handle, error) : LARDER_ECORRUPT;
+        return status == LARDER_ECORRUPT ? fail_header(h, probe->path, error) : status;
     }
     uint32_t application_id = big_endian(h->bytes + 68);
     uint32_t user_version = big_endian(h->bytes + 60);
@@ -212,12 +236,13 @@ static int judge(larder__probe *probe, sqlite3 *handle, const header *h, sqlite3
     return LARDER_OK;
 }
 
-static int look_inside(larder__probe *probe, larder_error *error)
+static int look_inside(larder__probe *probe, int64_t size, larder_error *error)
 {
     header h;
     sqlite3 *handle = NULL;
     sqlite3_int64 wal = -1;
     memset(&h, 0, sizeof h);
+    h.file_size = size;
     int code = sqlite3_open_v2(probe->path, &handle,
                                SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX
                                    | SQLITE_OPEN_EXRESCODE,
@@ -251,7 +276,7 @@ int larder__probe_open(larder__probe *probe, const char *path, larder_error *err
                 status = larder__fail_errno(error, errno, "%s may not be read", probe->path);
             }
             if (status == LARDER_OK) {
-                status = look_inside(probe, error);
+                status = look_inside(probe, (int64_t)info.st_size, error);
             }
         } else if (errno != ENOENT) {
             status = larder__fail_errno(error, errno, "cannot open %s", probe->path);

@@ -119,7 +119,11 @@ int larder__writer_start(larder__writer *writer)
 {
     writer->idle_at = uv_hrtime();
     writer->sweep_at = writer->idle_at + writer->sweep_interval_ms * MS;
-    return uv_thread_create(&writer->thread, run, writer) == 0 ? LARDER_OK : LARDER_ESYSTEM;
+    if (uv_thread_create(&writer->thread, run, writer) != 0) {
+        return LARDER_ESYSTEM;
+    }
+    writer->started = 1;
+    return LARDER_OK;
 }
 
 static void free_items(larder__list *items)
@@ -132,7 +136,12 @@ static void free_items(larder__list *items)
 
 void larder__writer_close(larder__writer *writer)
 {
-    if (writer->finished) {
+    if (writer->started) { /* it has finished, unless an opening is being undone: then nobody listens */
+        uv_mutex_lock(&writer->mutex);
+        writer->quiet = 1;
+        writer->stopping = 1;
+        uv_cond_signal(&writer->cond);
+        uv_mutex_unlock(&writer->mutex);
         uv_thread_join(&writer->thread);
     }
     larder__db_close(writer->db);
@@ -443,6 +452,9 @@ static void run(void *arg)
     finish(writer);
     uv_mutex_lock(&writer->mutex);
     writer->finished = 1;
+    int quiet = writer->quiet;
     uv_mutex_unlock(&writer->mutex);
-    writer->wake(writer->owner);
+    if (!quiet) {
+        writer->wake(writer->owner);
+    }
 }

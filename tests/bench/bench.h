@@ -10,6 +10,7 @@
 #include <string.h>
 #include <sys/utsname.h>
 #include <sys/vfs.h>
+#include <time.h>
 
 #define BENCH_ROUNDS_MAX 31
 
@@ -59,6 +60,32 @@ static inline double bench_median_ratio(const bench_rounds *above, const bench_r
     return bench_median(&ratios);
 }
 
+/* What a piece of work took: elapsed, and of that the processor time of the thread that did it, which other programs on
+ * the machine disturb less. */
+typedef struct bench_figure {
+    bench_rounds wall; /* ns a piece */
+    bench_rounds cpu;
+} bench_figure;
+
+typedef struct bench_watch {
+    uint64_t wall;
+    uint64_t cpu;
+} bench_watch;
+
+static inline bench_watch bench_start(void)
+{
+    struct timespec now;
+    bench_require(clock_gettime(CLOCK_THREAD_CPUTIME_ID, &now) == 0, "reading the clock");
+    return (bench_watch){uv_hrtime(), (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec};
+}
+
+static inline void bench_stop(bench_figure *figure, bench_watch began, uint32_t pieces)
+{
+    bench_watch now = bench_start();
+    bench_add(&figure->wall, (double)(now.wall - began.wall) / pieces);
+    bench_add(&figure->cpu, (double)(now.cpu - began.cpu) / pieces);
+}
+
 /* ---- order ---- */
 
 static inline void bench_shuffle(uint32_t *order, uint32_t count, test_random *random)
@@ -95,15 +122,10 @@ static inline const char *bench_number(double value)
     return text;
 }
 
-static inline void bench_title(const char *title, const char *unit)
+static inline void bench_title(const char *title, const char *first, const char *second)
 {
-    printf("\n%-58s %12s\n", title, unit);
-    printf("-----------------------------------------------------------------------------------------\n");
-}
-
-static inline void bench_row(const char *label, const bench_rounds *rounds)
-{
-    printf("  %-56s %12s\n", label, bench_number(bench_median(rounds)));
+    printf("\n%-50s %10s %10s\n", title, first, second);
+    printf("--------------------------------------------------------------------------------------------\n");
 }
 
 static int bench_missed; /* how many targets */
@@ -112,25 +134,33 @@ static inline void bench_verdict(double value, double bound, int at_most, int di
 {
     int met = at_most ? value <= bound : value >= bound;
     bench_missed += !met;
-    printf("   %s %.*f  %s\n", at_most ? "at most" : "at least", digits, bound, met ? "met" : "MISSED");
+    printf("   %s %.*f %s\n", at_most ? "at most" : "at least", digits, bound, met ? "met" : "MISSED");
 }
 
-static inline void bench_row_bound(const char *label, const bench_rounds *rounds, double at_most)
+/* A target is a bound for the processor time; 0: none. */
+static inline void bench_row(const char *label, const bench_figure *figure, double at_most)
 {
-    double value = bench_median(rounds);
-    printf("  %-56s %12s", label, bench_number(value));
-    bench_verdict(value, at_most, 1, 0);
+    double cpu = bench_median(&figure->cpu);
+    printf("  %-48s %10s %10s", label, bench_number(bench_median(&figure->wall)), bench_number(cpu));
+    if (at_most > 0) {
+        bench_verdict(cpu, at_most, 1, 0);
+    } else {
+        printf("\n");
+    }
 }
 
-static inline void bench_row_ratio(const char *label, double ratio)
+/* One figure that is not a time; at_least 0: no target. */
+static inline void bench_row_number(const char *label, double value, int digits, double at_least)
 {
-    printf("  %-56s %12.2f\n", label, ratio);
-}
-
-static inline void bench_row_ratio_bound(const char *label, double ratio, double at_least)
-{
-    printf("  %-56s %12.2f", label, ratio);
-    bench_verdict(ratio, at_least, 0, 2);
+    char text[32];
+    snprintf(text, sizeof text, "%.*f", digits, value);
+    printf("  %-48s %10s", label, digits == 0 ? bench_number(value) : text);
+    if (at_least > 0) {
+        printf(" %10s", "");
+        bench_verdict(value, at_least, 0, digits);
+    } else {
+        printf("\n");
+    }
 }
 
 static inline void bench_file_system(const char *path, char *out, size_t size)

@@ -90,8 +90,10 @@ static void test_what_is_cached_cannot_act_on_the_terminal(void **state)
         "larder cache stats --no-color",
         "larder metrics --no-color",
         "larder cache stats --json",
-        "k=$(larder cache list --json | jq -r '.[1].key'); larder cache show --no-color $k; larder cache show --json $k",
-        "k=$(larder cache list --json | jq -r '.[3].key'); larder cache show --no-color $k; larder cache show --json $k",
+        "k=$(larder cache list --json | jq -r '.[1].key');"
+        " larder cache show --no-color $k; larder cache show --json $k",
+        "k=$(larder cache list --json | jq -r '.[3].key');"
+        " larder cache show --no-color $k; larder cache show --json $k",
         "k=$(larder cache list --json | jq -r '.[0].key'); larder cache show --no-color $k",
     };
     (void)state;

@@ -1,4 +1,5 @@
-/* The command line: help, versions, mistakes, missing files, closed and full outputs. What is cached: test_cli_cache.c. */
+/* The command line: help, versions, mistakes, missing files, closed and full outputs. What is cached:
+ * test_cli_cache.c. */
 #include "command.h"
 
 #include <string.h>

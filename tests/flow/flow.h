@@ -76,6 +76,7 @@ static inline void on_flow_closed(const larder_close_report *report, void *user_
 
 static inline void flow_close(flow *f, uint32_t grace_ms)
 {
+    f->closed = 0;
     assert_int_equal(larder_close(f->l, grace_ms, on_flow_closed, f), LARDER_OK);
     test_run_until(&f->loop, &f->closed);
     f->l = NULL;

@@ -16,7 +16,8 @@ typedef struct test_run {
 /* Runs a line in a shell in which `larder` is the command that was built (LARDER_COMMAND). HOME is an empty folder;
  * LARDER_DB, XDG_STATE_HOME, NO_COLOR and COLUMNS are unset. */
 const test_run *test_command(const char *format, ...) __attribute__((format(printf, 1, 2)));
-/* The same at a pseudo-terminal of so many columns, where `typed` (NULL: nothing) is typed. Carriage returns are left out. */
+/* The same at a pseudo-terminal of so many columns, where `typed` (NULL: nothing) is typed. Carriage returns are
+ * left out. */
 const test_run *test_terminal(unsigned columns, const char *typed, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 

@@ -15,6 +15,23 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+/* "<a new folder>/a.larder", one of any number; valid for the next 64 calls. */
+static inline const char *db_path(void)
+{
+    static char paths[64][512];
+    static const char *base;
+    static unsigned count;
+    char *path = paths[count % 64];
+    if (base == NULL) {
+        base = test_dir();
+        assert_int_equal(chmod(base, 0755), 0); /* tests take rights away from the folders in it */
+    }
+    snprintf(path, sizeof paths[0], "%s/%u", base, count++);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/a.larder");
+    return path;
+}
+
 /* Opens under the lock, as a program does; the status. *out may then be closed with larder__db_close. */
 static inline int db_create(larder__db **out, const char *path, larder_error *error)
 {
@@ -72,7 +89,7 @@ static inline void db_assert_shell(const char *path, const char *sql, const char
 static inline char *db_folder(const char *path)
 {
     char *out = NULL;
-    test_shell(&out, "cd \"$(dirname '%s')\" && ls -lA --time-style=+ && find . -type f ! -name . | sort | xargs -r sha256sum",
+    test_shell(&out, "cd \"$(dirname '%s')\" && ls -lA --time-style=+ && find . -type f -print0 | sort -z | xargs -0r sha256sum",
                path);
     return out;
 }

@@ -1,8 +1,9 @@
-/* tests/unit/test_base_json_random.c: the JSON scanner beside jansson, on random documents and on random damage to them.
+/* tests/unit/test_base_json_random.c: the JSON scanner beside jansson, on random documents and on random damage to
+ * them.
  *
- * The seed is printed; LARDER_TEST_SEED sets it, LARDER_TEST_ROUNDS the number of rounds. Where jansson is known to differ, the
- * difference is checked for what it is (see agree()), not passed over. */
-#include "support.h"
+ * The seed is printed; LARDER_TEST_SEED sets it, LARDER_TEST_ROUNDS the number of rounds. Where jansson is known to
+ * differ, the difference is checked for what it is (see agree()), not passed over. */
+#include "random_json.h"
 
 #include "base/json.h"
 
@@ -18,26 +19,9 @@
 static test_random rng;
 static larder__json json;
 
-typedef struct text {
-    char bytes[1 << 16];
-    size_t len;
-} text;
-
 static size_t below(size_t bound)
 {
     return (size_t)test_random_below(&rng, bound);
-}
-
-static void put(text *t, const void *bytes, size_t len)
-{
-    assert_true(t->len + len < sizeof t->bytes);
-    memcpy(t->bytes + t->len, bytes, len);
-    t->len += len;
-}
-
-static void put_text(text *t, const char *words)
-{
-    put(t, words, strlen(words));
 }
 
 static size_t rounds(size_t usual)
@@ -51,332 +35,19 @@ static json_t *load(const char *bytes, size_t len, size_t flags, json_error_t *e
     return json_loadb(bytes, len, flags, error);
 }
 
-/* ---- random trees ---- */
-
-static size_t put_point(char *w, unsigned point)
-{
-    if (point < 0x80) {
-        w[0] = (char)point;
-        return 1;
-    }
-    if (point < 0x800) {
-        w[0] = (char)(0xc0 | (point >> 6));
-        w[1] = (char)(0x80 | (point & 0x3f));
-        return 2;
-    }
-    if (point < 0x10000) {
-        w[0] = (char)(0xe0 | (point >> 12));
-        w[1] = (char)(0x80 | ((point >> 6) & 0x3f));
-        w[2] = (char)(0x80 | (point & 0x3f));
-        return 3;
-    }
-    w[0] = (char)(0xf0 | (point >> 18));
-    w[1] = (char)(0x80 | ((point >> 12) & 0x3f));
-    w[2] = (char)(0x80 | ((point >> 6) & 0x3f));
-    w[3] = (char)(0x80 | (point & 0x3f));
-    return 4;
-}
-
-static unsigned random_point(int nul)
-{
-    static const unsigned edges[] = {1,     8,     0x1f,   0x20,   '"',    '\\',   '/',    0x7f,    0x80,
-                                     0x7ff, 0x800, 0xd7ff, 0xe000, 0xfffe, 0xffff, 0x10000, 0x10ffff};
-    switch (below(12)) {
-    case 0:
-        return edges[below(sizeof edges / sizeof edges[0])];
-    case 1:
-        return (unsigned)below(0x20) + (nul ? 0 : 1) * 1u;
-    case 2:
-        return 0x80 + (unsigned)below(0xd800 - 0x80);
-    case 3:
-        return 0xe000 + (unsigned)below(0x110000 - 0xe000);
-    default:
-        return 0x20 + (unsigned)below(0x5f);
-    }
-}
-
-/* Names share beginnings, so that order is decided late as well as early. jansson holds no NUL in a name. */
-static size_t random_string(char *w, int name)
-{
-    static const char *const starts[] = {"", "", "a", "member", "\xc3\xa9", "a common start ", "\n", "12345678"};
-    size_t len = 0;
-    if (name) {
-        const char *start = starts[below(sizeof starts / sizeof starts[0])];
-        len = strlen(start);
-        memcpy(w, start, len);
-    }
-    size_t points = below(4) == 0 ? below(40) : below(6);
-    for (size_t i = 0; i < points; i++) {
-        len += put_point(w + len, random_point(!name));
-    }
-    return len;
-}
-
-static json_t *random_integer(void)
-{
-    json_int_t value = (json_int_t)(test_random_next(&rng) >> below(64));
-    if (below(3) == 0) {
-        value = (json_int_t)below(10);
-        for (size_t i = below(18); i > 0; i--) {
-            value *= 10;
-        }
-    }
-    return json_integer(below(2) == 0 ? value : -value);
-}
-
-/* Not whole below 10^21, where its canonical form would be read as an integer. */
-static json_t *random_real(void)
-{
-    double value;
-    do {
-        char decimal[64];
-        unsigned long long digits = (unsigned long long)(test_random_next(&rng) >> below(63));
-        snprintf(decimal, sizeof decimal, "%llue%d", digits + 1, (int)below(300) - 150);
-        value = strtod(decimal, NULL);
-    } while (value < 1e21 && (value > 9e18 || value == (double)(int64_t)value));
-    return json_real(below(2) == 0 ? value : -value);
-}
-
-static json_t *random_tree(size_t depth)
-{
-    char bytes[256];
-    size_t choice = below(depth < 5 ? 12 : 8);
-    switch (choice) {
-    case 0:
-        return json_null();
-    case 1:
-        return json_boolean(below(2));
-    case 2:
-    case 3:
-        return random_integer();
-    case 4:
-        return random_real();
-    case 5:
-    case 6:
-    case 7:
-        return json_stringn(bytes, random_string(bytes, 0));
-    default:
-        break;
-    }
-    json_t *tree = choice < 10 ? json_array() : json_object();
-    size_t count = below(8) == 0 ? below(40) : below(5);
-    for (size_t i = 0; i < count; i++) {
-        if (choice < 10) {
-            json_array_append_new(tree, random_tree(depth + 1));
-        } else {
-            size_t len = random_string(bytes, 1);
-            json_object_setn_new(tree, bytes, len, random_tree(depth + 1));
-        }
-    }
-    return tree;
-}
-
-/* ---- writing a tree in a random spelling ---- */
-
-static void put_space(text *t)
-{
-    static const char spaces[] = " \t\n\r";
-    for (size_t i = below(6) == 0 ? below(4) : 0; i > 0; i--) {
-        put(t, &spaces[below(4)], 1);
-    }
-}
-
-static void put_unit(text *t, unsigned unit)
-{
-    char escape[8];
-    snprintf(escape, sizeof escape, below(2) == 0 ? "\\u%04x" : "\\u%04X", unit);
-    put(t, escape, 6);
-}
-
-static void put_escaped(text *t, unsigned point)
-{
-    static const char from[] = "\"\\/\b\f\n\r\t";
-    static const char to[] = "\"\\/bfnrt";
-    const char *letter = point > 0 && point < 0x80 ? strchr(from, (int)point) : NULL;
-    if (letter != NULL && below(2) == 0) {
-        char pair[2] = {'\\', to[letter - from]};
-        put(t, pair, 2);
-    } else if (point >= 0x10000) {
-        put_unit(t, 0xd800 + ((point - 0x10000) >> 10));
-        put_unit(t, 0xdc00 + ((point - 0x10000) & 0x3ff));
-    } else {
-        put_unit(t, point);
-    }
-}
-
-static unsigned read_point(const unsigned char **p)
-{
-    const unsigned char *c = *p;
-    size_t len = c[0] < 0x80 ? 1 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
-    static const unsigned char masks[] = {0, 0x7f, 0x1f, 0x0f, 0x07};
-    unsigned point = c[0] & masks[len];
-    for (size_t i = 1; i < len; i++) {
-        point = (point << 6) | (c[i] & 0x3f);
-    }
-    *p += len;
-    return point;
-}
-
-static void put_string(text *t, const char *bytes, size_t len)
-{
-    const unsigned char *p = (const unsigned char *)bytes;
-    const unsigned char *end = p + len;
-    size_t rarely = below(3) == 0 ? 2 : 20;
-    put_text(t, "\"");
-    while (p < end) {
-        const unsigned char *start = p;
-        unsigned point = read_point(&p);
-        if (point < 0x20 || point == '"' || point == '\\' || below(rarely) == 0) {
-            put_escaped(t, point);
-        } else {
-            put(t, start, (size_t)(p - start));
-        }
-    }
-    put_text(t, "\"");
-}
-
-/* Another spelling of the same decimal: digits moved over the point, zeros added, the sign of the exponent. */
-static void put_decimal(text *t, const char *plain)
-{
-    char digits[64];
-    size_t count = 0;
-    long exponent = 0;
-    int seen_point = 0;
-    const char *p = plain + (*plain == '-');
-    for (; *p != '\0' && *p != 'e'; p++) {
-        if (*p == '.') {
-            seen_point = 1;
-        } else {
-            digits[count++] = *p;
-            exponent -= seen_point;
-        }
-    }
-    exponent += *p == 'e' ? strtol(p + 1, NULL, 10) : 0;
-    for (size_t i = below(4); i > 0; i--) {
-        digits[count++] = '0';
-        exponent--;
-    }
-    size_t first = 0;
-    while (first + 1 < count && digits[first] == '0') {
-        first++;
-    }
-    /* Where the point goes: before the k-th digit. */
-    size_t k = first + 1 + below(count - first);
-    exponent += (long)(count - k);
-    put(t, "-", *plain == '-');
-    if (digits[first] == '0') {
-        k = first + 1;
-    }
-    put(t, digits + first, k - first);
-    if (k < count) {
-        put_text(t, ".");
-        put(t, digits + k, count - k);
-    }
-    char suffix[32];
-    snprintf(suffix, sizeof suffix, below(2) == 0 ? "e%ld" : exponent < 0 ? "E%ld" : "E+00%ld", exponent);
-    put_text(t, suffix);
-}
-
-static void put_number(text *t, const json_t *number)
-{
-    char plain[64];
-    if (json_is_integer(number)) {
-        snprintf(plain, sizeof plain, "%" JSON_INTEGER_FORMAT, json_integer_value(number));
-    } else {
-        snprintf(plain, sizeof plain, "%.17g", json_real_value(number));
-    }
-    if (below(2) == 0) {
-        put_text(t, plain);
-    } else {
-        put_decimal(t, plain);
-    }
-}
-
-static void put_value(text *t, const json_t *value);
-
-static void put_members(text *t, const json_t *object)
-{
-    struct {
-        const char *name;
-        size_t len;
-        const json_t *value;
-    } members[64], swap;
-    size_t count = 0;
-    const char *name;
-    size_t len;
-    json_t *value;
-    json_object_keylen_foreach((json_t *)object, name, len, value) {
-        members[count].name = name;
-        members[count].len = len;
-        members[count++].value = value;
-    }
-    for (size_t i = count; i > 1; i--) {
-        size_t other = below(i);
-        swap = members[other];
-        members[other] = members[i - 1];
-        members[i - 1] = swap;
-    }
-    for (size_t i = 0; i < count; i++) {
-        put_text(t, i == 0 ? "{" : ",");
-        put_space(t);
-        put_string(t, members[i].name, members[i].len);
-        put_space(t);
-        put_text(t, ":");
-        put_value(t, members[i].value);
-    }
-    put_text(t, count == 0 ? "{" : "");
-    put_space(t);
-    put_text(t, "}");
-}
-
-static void put_value(text *t, const json_t *value)
-{
-    put_space(t);
-    switch (json_typeof(value)) {
-    case JSON_NULL:
-        put_text(t, "null");
-        break;
-    case JSON_TRUE:
-        put_text(t, "true");
-        break;
-    case JSON_FALSE:
-        put_text(t, "false");
-        break;
-    case JSON_STRING:
-        put_string(t, json_string_value(value), json_string_length(value));
-        break;
-    case JSON_ARRAY:
-        put_text(t, "[");
-        put_space(t);
-        for (size_t i = 0; i < json_array_size(value); i++) {
-            put_text(t, i == 0 ? "" : ",");
-            put_value(t, json_array_get(value, i));
-        }
-        put_text(t, "]");
-        break;
-    case JSON_OBJECT:
-        put_members(t, value);
-        break;
-    default:
-        put_number(t, value);
-        break;
-    }
-    put_space(t);
-}
-
 /* ---- valid documents ---- */
 
-static void canonical(const text *t, text *out)
+static void canonical(const test_text *t, test_text *out)
 {
     larder_error error = {0, 0, ""};
     if (larder__json_canonical(&json, t->bytes, t->len, NULL, &error) != LARDER_OK) {
         fail_msg("refused: %s\n%.*s", error.message, (int)t->len, t->bytes);
     }
     out->len = 0;
-    put(out, json.out.data, json.out.len);
+    test_text_put(out, json.out.data, json.out.len);
 }
 
-static void expect_equal(const text *a, const text *b)
+static void expect_equal(const test_text *a, const test_text *b)
 {
     if (a->len != b->len || memcmp(a->bytes, b->bytes, a->len) != 0) {
         fail_msg("differ:\n%.*s\n%.*s", (int)a->len, a->bytes, (int)b->len, b->bytes);
@@ -386,14 +57,14 @@ static void expect_equal(const text *a, const text *b)
 static void test_json_spellings_of_one_tree_have_one_canonical_form_that_means_the_tree(void **state)
 {
     (void)state;
-    static text one, other, first, second, again;
+    static test_text one, other, first, second, again;
     rng.state = test_random_seed("spellings");
     size_t equal = 0;
     for (size_t round = rounds(3000); round > 0; round--) {
-        json_t *tree = random_tree(0);
+        json_t *tree = test_json_tree(&rng, 0);
         one.len = other.len = 0;
-        put_value(&one, tree);
-        put_value(&other, tree);
+        test_json_spelling(&rng, &one, tree);
+        test_json_spelling(&rng, &other, tree);
         canonical(&one, &first);
         canonical(&other, &second);
         expect_equal(&first, &second);
@@ -421,11 +92,11 @@ typedef struct walk {
 static int check_member(const larder__json_span *span, void *user_data)
 {
     walk *w = user_data;
-    static text quoted;
+    static test_text quoted;
     quoted.len = 0;
-    put_text(&quoted, "\"");
-    put(&quoted, span->name, span->name_len);
-    put_text(&quoted, "\"");
+    test_text_puts(&quoted, "\"");
+    test_text_put(&quoted, span->name, span->name_len);
+    test_text_puts(&quoted, "\"");
     assert_int_equal(span->name_escaped, span->name_len > 0 && memchr(span->name, '\\', span->name_len) != NULL);
     json_t *name = load(quoted.bytes, quoted.len, TREE_FLAGS, NULL);
     json_t *value = load(span->value, span->value_len, WIDE_FLAGS, NULL);
@@ -434,7 +105,8 @@ static int check_member(const larder__json_span *span, void *user_data)
     json_t *expected = json_object_getn(w->tree, json_string_value(name), json_string_length(name));
     assert_non_null(expected);
     assert_true(json_equal(value, expected));
-    static const json_type types[] = {JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_REAL, JSON_STRING, JSON_ARRAY, JSON_OBJECT};
+    static const json_type types[] = {JSON_NULL,   JSON_FALSE, JSON_TRUE,  JSON_REAL,
+                                      JSON_STRING, JSON_ARRAY, JSON_OBJECT};
     assert_int_equal(json_typeof(value), types[span->kind]);
     char last = span->value[span->value_len - 1];
     assert_null(memchr(" \t\r\n", span->value[0], 4));
@@ -448,13 +120,13 @@ static int check_member(const larder__json_span *span, void *user_data)
 static void test_json_members_are_those_that_jansson_finds(void **state)
 {
     (void)state;
-    static text t;
+    static test_text t;
     rng.state = test_random_seed("members");
     size_t objects = 0;
     for (size_t round = rounds(3000); round > 0; round--) {
-        json_t *tree = random_tree(0);
+        json_t *tree = test_json_tree(&rng, 0);
         t.len = 0;
-        put_value(&t, tree);
+        test_json_spelling(&rng, &t, tree);
         walk w = {load(t.bytes, t.len, WIDE_FLAGS, NULL), 0};
         assert_non_null(w.tree);
         int status = larder__json_members(&json, t.bytes, t.len, check_member, &w, NULL);
@@ -469,13 +141,49 @@ static void test_json_members_are_those_that_jansson_finds(void **state)
 
 /* ---- damage ---- */
 
-static void damage(text *t)
+static void damage(test_text *t)
 {
-    static const char *const tokens[] = {
-        "{",    "}",    "[",      "]",      ",",        ":",           "\"",     "\\",        "\\u",    "\\u0000", "\\ud800",
-        "null", "true", "-",      "0",      ".",        "e",           "E+",     "1e400",     "1e-400", "00",      "9223372036854775808",
-        " ",    "\n",   "\x0b",   "\x1f",   "\xc3",     "\xed\xa0\x80", "\xf0",   "\x80",      "{}",     "[]",      "\"\"",
-        "\"a\"", "\"a\":1,", "\"\\u0061\":1", ",1",     "\\udc00",     "\\ud83d\\ude00", "[[[[[[[[[[", "1e9999999999999999999"};
+    static const char *const tokens[] = {"{",
+                                         "}",
+                                         "[",
+                                         "]",
+                                         ",",
+                                         ":",
+                                         "\"",
+                                         "\\",
+                                         "\\u",
+                                         "\\u0000",
+                                         "\\ud800",
+                                         "null",
+                                         "true",
+                                         "-",
+                                         "0",
+                                         ".",
+                                         "e",
+                                         "E+",
+                                         "1e400",
+                                         "1e-400",
+                                         "00",
+                                         "9223372036854775808",
+                                         " ",
+                                         "\n",
+                                         "\x0b",
+                                         "\x1f",
+                                         "\xc3",
+                                         "\xed\xa0\x80",
+                                         "\xf0",
+                                         "\x80",
+                                         "{}",
+                                         "[]",
+                                         "\"\"",
+                                         "\"a\"",
+                                         "\"a\":1,",
+                                         "\"\\u0061\":1",
+                                         ",1",
+                                         "\\udc00",
+                                         "\\ud83d\\ude00",
+                                         "[[[[[[[[[[",
+                                         "1e9999999999999999999"};
     size_t at = below(t->len + 1);
     size_t span = t->len > at ? 1 + below(t->len - at < 8 ? t->len - at : 8) : 0;
     switch (below(5)) {
@@ -513,7 +221,7 @@ static void damage(text *t)
 }
 
 /* Brackets that are open before `end`, outside strings. */
-static size_t open_before(const text *t, size_t end)
+static size_t open_before(const test_text *t, size_t end)
 {
     size_t depth = 0;
     int in_string = 0;
@@ -538,7 +246,7 @@ static int is_number_byte(char c)
     return c != '\0' && strchr("0123456789+-.eE", c) != NULL;
 }
 
-static size_t digits_end(const text *t, size_t at)
+static size_t digits_end(const test_text *t, size_t at)
 {
     while (at < t->len && t->bytes[at] >= '0' && t->bytes[at] <= '9') {
         at++;
@@ -547,7 +255,7 @@ static size_t digits_end(const text *t, size_t at)
 }
 
 /* Behind the longest number at `at`; `at` when there is none. */
-static size_t number_end(const text *t, size_t at)
+static size_t number_end(const test_text *t, size_t at)
 {
     size_t i = at + (at < t->len && t->bytes[at] == '-');
     size_t end = i < t->len && t->bytes[i] == '0' ? i + 1 : digits_end(t, i);
@@ -565,7 +273,7 @@ static size_t number_end(const text *t, size_t at)
 }
 
 /* Where the number begins that ends at `end`: other numbers may touch it. */
-static size_t number_start(const text *t, size_t end)
+static size_t number_start(const test_text *t, size_t end)
 {
     size_t start = end;
     while (start > 0 && is_number_byte(t->bytes[start - 1])) {
@@ -579,7 +287,7 @@ static size_t number_start(const text *t, size_t end)
 }
 
 /* The number at `at` has an exponent of at least fifteen digits that count. */
-static int exponent_is_vast(const text *t, size_t at)
+static int exponent_is_vast(const test_text *t, size_t at)
 {
     size_t digits = 0;
     size_t i = at;
@@ -606,9 +314,9 @@ typedef struct differences {
 
 /* What jansson would say if it could hold any number and any name: where it stops at one that it cannot hold, that is
  * replaced by one that it can, and it is asked again. */
-static int jansson_accepts(const text *given, differences *seen, json_t **tree)
+static int jansson_accepts(const test_text *given, differences *seen, json_t **tree)
 {
-    static text t;
+    static test_text t;
     t = *given;
     for (;;) {
         json_error_t error;
@@ -643,14 +351,14 @@ static int jansson_accepts(const text *given, differences *seen, json_t **tree)
  *   a number beyond a double, a NUL in a name: jansson cannot hold them (jansson_accepts looks behind them);
  *   a NUL byte after a number or word: jansson loses it; it is never JSON;
  *   more than 64 open brackets, an exponent beyond 10^15: we refuse, as json.h says. */
-static void agree(const text *t, differences *seen)
+static void agree(const test_text *t, differences *seen)
 {
     size_t offset = 0;
     larder_error error = {0, 0, ""};
-    static text out;
+    static test_text out;
     int accepted = larder__json_canonical(&json, t->bytes, t->len, &offset, &error) == LARDER_OK;
     out.len = 0;
-    put(&out, json.out.data, json.out.len);
+    test_text_put(&out, json.out.data, json.out.len);
     assert_int_equal(larder__json_validate(&json, t->bytes, t->len, NULL, NULL), accepted ? LARDER_OK : LARDER_EJSON);
     assert_true(offset <= t->len);
     if (memchr(t->bytes, '\0', t->len) != NULL) {
@@ -671,7 +379,8 @@ static void agree(const text *t, differences *seen)
     json_t *theirs;
     size_t replaced = seen->overflow + seen->nul_name;
     if (jansson_accepts(t, seen, &theirs) != accepted) {
-        fail_msg("jansson %s, we do not (%s):\n%.*s", accepted ? "refuses" : "accepts", error.message, (int)t->len, t->bytes);
+        fail_msg("jansson %s, we do not (%s):\n%.*s", accepted ? "refuses" : "accepts", error.message, (int)t->len,
+                 t->bytes);
     }
     if (accepted && replaced == seen->overflow + seen->nul_name) {
         json_t *ours = load(out.bytes, out.len, WIDE_FLAGS, NULL);
@@ -686,22 +395,22 @@ static void agree(const text *t, differences *seen)
 static void test_json_agrees_with_jansson_on_damaged_documents(void **state)
 {
     (void)state;
-    static text whole, t;
+    static test_text whole, t;
     rng.state = test_random_seed("damage");
     differences seen = {0, 0, 0, 0, 0};
     size_t accepted = 0;
     size_t refused = 0;
     for (size_t round = rounds(3000); round > 0; round--) {
-        json_t *tree = random_tree(below(5));
+        json_t *tree = test_json_tree(&rng, below(5));
         whole.len = 0;
         size_t around = below(20) == 0 ? 55 + below(15) : 0; /* near the depth that we bear */
         for (size_t i = 0; i < around; i++) {
-            put_text(&whole, "[");
+            test_text_puts(&whole, "[");
         }
-        put_value(&whole, tree);
+        test_json_spelling(&rng, &whole, tree);
         json_decref(tree);
         for (size_t i = 0; i < around; i++) {
-            put_text(&whole, "]");
+            test_text_puts(&whole, "]");
         }
         for (size_t i = 0; i < 10; i++) {
             t = whole;
@@ -713,8 +422,8 @@ static void test_json_agrees_with_jansson_on_damaged_documents(void **state)
             refused += json.out.len == 0;
         }
     }
-    print_message("damage: %zu accepted, %zu refused; number too large for jansson %zu, NUL in a name %zu, NUL byte %zu, "
-                  "depth %zu, exponent %zu\n",
+    print_message("damage: %zu accepted, %zu refused; number too large for jansson %zu, NUL in a name %zu, NUL "
+                  "byte %zu, depth %zu, exponent %zu\n",
                   accepted, refused, seen.overflow, seen.nul_name, seen.nul_byte, seen.depth, seen.exponent);
     assert_true(accepted > 0 && refused > 0);
 }
@@ -725,7 +434,7 @@ static void test_json_agrees_with_jansson_on_every_short_text(void **state)
     /* All texts of up to five of these tokens: every way of putting the grammar together, right and wrong. */
     static const char *const tokens[] = {"{", "}", "[", "]", ",", ":", "\"a\"", "\"b\"", "1", "-0", "true", " "};
     static const size_t count = sizeof tokens / sizeof tokens[0];
-    static text t;
+    static test_text t;
     differences seen = {0, 0, 0, 0, 0};
     size_t accepted = 0;
     for (size_t length = 0; length <= 5; length++) {
@@ -736,7 +445,7 @@ static void test_json_agrees_with_jansson_on_every_short_text(void **state)
         for (size_t number = 0; number < texts; number++) {
             t.len = 0;
             for (size_t i = 0, rest = number; i < length; i++, rest /= count) {
-                put_text(&t, tokens[rest % count]);
+                test_text_puts(&t, tokens[rest % count]);
             }
             agree(&t, &seen);
             accepted += json.out.len > 0;
@@ -768,7 +477,8 @@ static void test_json_differs_from_jansson_where_it_is_documented(void **state)
         json_decref(tree);
     }
     /* what jansson reads as one value, and keys must tell apart */
-    static const char *const apart[][2] = {{"9007199254740993.0", "9007199254740992.0"}, {"0.1", "0.1000000000000000055"}};
+    static const char *const apart[][2] = {{"9007199254740993.0", "9007199254740992.0"},
+                                           {"0.1", "0.1000000000000000055"}};
     for (size_t i = 0; i < sizeof apart / sizeof apart[0]; i++) {
         json_t *a = load(apart[i][0], strlen(apart[i][0]), TREE_FLAGS, NULL);
         json_t *b = load(apart[i][1], strlen(apart[i][1]), TREE_FLAGS, NULL);

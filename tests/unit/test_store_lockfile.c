@@ -23,7 +23,7 @@ static char *lock_name(const char *path)
 static void test_lockfile_is_made_private_and_as_large_as_its_page(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     mode_t old = umask(0);
     larder__lockfile *lock = open_lock(path);
     umask(old);
@@ -39,7 +39,7 @@ static void test_lockfile_is_made_private_and_as_large_as_its_page(void **state)
 static void test_lockfile_instances_of_one_process_exclude_each_other(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *one = open_lock(path);
     larder__lockfile *two = open_lock(path);
     assert_int_equal(larder__lockfile_try(one), 1);
@@ -87,7 +87,7 @@ static int lock_add_and_unlock(void *argument)
 static void test_lockfile_processes_never_hold_it_together_and_count_what_all_committed(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     char counter[4096];
     snprintf(counter, sizeof counter, "%s-count", path);
     db_write_file(counter, "0", 1);
@@ -128,7 +128,7 @@ static void hold_until_killed(const char *path, int say)
 static void test_lockfile_of_a_killed_process_is_free(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     int ends[2];
     char byte;
     assert_int_equal(pipe(ends), 0);
@@ -160,7 +160,7 @@ static int close_inherited(void *argument)
 static void test_lockfile_forked_child_cannot_release_its_parents_lock(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *ours = open_lock(path);
     larder__lockfile *other = open_lock(path);
     assert_int_equal(larder__lockfile_try(ours), 1);
@@ -174,7 +174,7 @@ static void test_lockfile_forked_child_cannot_release_its_parents_lock(void **st
 static void test_lockfile_descriptor_is_not_inherited_by_programs(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *lock = open_lock(path);
     char *out = NULL;
     test_shell(&out, "ls -l /proc/self/fd");
@@ -186,7 +186,7 @@ static void test_lockfile_descriptor_is_not_inherited_by_programs(void **state)
 static void test_lockfile_that_was_deleted_or_replaced_is_moved(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *lock = open_lock(path);
     assert_int_equal(larder__lockfile_moved(lock), 0);
     unlink(lock_name(path));
@@ -209,7 +209,7 @@ static void test_lockfile_refuses_what_is_not_its_own_and_leaves_it(void **state
         "echo 'pid 4711' >'%s-lock'", "head -c 5000 /dev/zero >'%s-lock'",
     };
     for (size_t i = 0; i < sizeof setups / sizeof setups[0]; i++) {
-        const char *path = test_path("a.larder");
+        const char *path = db_path();
         char command[4096];
         larder__lockfile *lock = NULL;
         larder_error error = {0, 0, ""};
@@ -231,7 +231,7 @@ static void test_lockfile_refuses_what_is_not_its_own_and_leaves_it(void **state
 static void test_lockfile_truncated_by_somebody_is_restored_with_the_lock(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *lock = open_lock(path);
     assert_int_equal(truncate(lock_name(path), 0), 0);
     assert_int_equal(larder__lockfile_try(lock), 1);
@@ -243,7 +243,7 @@ static void test_lockfile_truncated_by_somebody_is_restored_with_the_lock(void *
 static void test_lockfile_existing_is_read_and_never_made_or_written(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *reader = NULL;
     assert_int_equal(larder__lockfile_open_existing(&reader, path, NULL), LARDER_ENOTFOUND);
     assert_false(db_exists(path, "-lock"));
@@ -264,7 +264,7 @@ static void test_lockfile_existing_is_read_and_never_made_or_written(void **stat
 static void test_lockfile_distrust_survives_its_process_and_ends_with_trust(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *lock = open_lock(path);
     assert_int_equal(larder__lockfile_distrusted(lock), 0);
     larder__lockfile_distrust(lock, 7, 1);
@@ -283,7 +283,7 @@ static void test_lockfile_distrust_survives_its_process_and_ends_with_trust(void
 static void test_lockfile_distrust_without_a_free_slot_holds_for_all(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     larder__lockfile *lock = open_lock(path);
     for (uint64_t origin = 1; origin <= LARDER__LOCKFILE_SLOTS + 1; origin++) {
         larder__lockfile_distrust(lock, origin, 1);
@@ -311,7 +311,7 @@ static int open_as_nobody(void *argument)
 static void test_lockfile_without_permission_says_so(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     char folder[4096];
     snprintf(folder, sizeof folder, "%.*s", (int)(strrchr(path, '/') - path), path);
     assert_int_equal(chmod(folder, 0555), 0);
@@ -322,7 +322,7 @@ static void test_lockfile_without_permission_says_so(void **state)
 static void test_lockfile_follows_its_folder_not_the_working_directory(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     char old[4096];
     assert_non_null(getcwd(old, sizeof old));
     char folder[4096];
@@ -339,7 +339,7 @@ static void test_lockfile_follows_its_folder_not_the_working_directory(void **st
 static void test_lockfile_survives_every_failed_allocation(void **state)
 {
     (void)state;
-    const char *path = test_path("a.larder");
+    const char *path = db_path();
     int descriptors = db_open_descriptors();
     for (unsigned long n = 1; n < 100; n++) {
         larder__lockfile *lock = NULL;
