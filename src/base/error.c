@@ -32,7 +32,8 @@ const char *larder_status_text(int status)
     }
 }
 
-static void write_message(larder_error *error, const char *format, va_list args)
+__attribute__((format(printf, 2, 0))) static void write_message(larder_error *error, const char *format,
+                                                                va_list args)
 {
     int len = vsnprintf(error->message, sizeof error->message, format, args);
     if (len < 0) {
@@ -83,9 +84,7 @@ int larder__fail_errno(larder_error *error, int err, const char *format, ...)
         va_end(args);
         size_t used = strlen(error->message);
         char reason[128];
-        const char *text = reason;
-        /* The GNU strerror_r returns its text; it is the thread-safe one that is always complete. */
-        text = strerror_r(err, reason, sizeof reason);
+        const char *text = strerror_r(err, reason, sizeof reason); /* GNU's: thread-safe, and always a text */
         snprintf(error->message + used, sizeof error->message - used, ": %s", text);
     }
     return status;

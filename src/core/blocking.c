@@ -1,5 +1,5 @@
-/* core/blocking.c: the calls that wait. Each asks, and sleeps until the callback has come. Refused on the loop's thread,
- * where the callback could never come. */
+/* core/blocking.c: the calls that wait. Each asks, and sleeps until the callback has come. Refused on the loop's
+ * thread, where the callback could never come. */
 #include "base/alloc.h"
 #include "core/instance.h"
 
@@ -71,8 +71,8 @@ static void on_response(const larder_response *response, void *user_data)
     waiter_end(waiting);
 }
 
-int larder_send_wait(larder *l, const char *channel, const char *args, size_t args_len, const larder_send_options *options,
-                     larder_response **out, larder_error *error)
+int larder_send_wait(larder *l, const char *channel, const char *args, size_t args_len,
+                     const larder_send_options *options, larder_response **out, larder_error *error)
 {
     if (out == NULL) {
         return larder__fail(error, LARDER_EINVAL, "there is no place for the response");

@@ -1,15 +1,15 @@
 /* core/close.c: how an instance ends.
  *
  *     OPEN      larder_close has been called: the inbox refuses at once; the message comes in its order
- *     DRAINING  what was sent before is dispatched and answered, up to the grace time; then all that is left is answered
- *               with CLOSED
- *     SAVING    counters whose saving is under way come back first, so that the newest are saved too
+ *     DRAINING  what was sent before is dispatched and answered, up to the grace time; then all that is left is
+ * answered with CLOSED SAVING    counters whose saving is under way come back first, so that the newest are saved too
  *     STOPPING  the store commits what is queued and ends its writer; invalidations and flushes call back
  *     LEAVING   idle workers end and are joined; those that hang in a handler are counted and left alone
  *     CLOSING   the inbox is closed: from here on a late answer frees its run where it is given; handlers are given up;
  *               the handles are closed; the last of their callbacks calls the program back and frees everything
  *
- * The instance moves forward only, one state at a time, at the end of a dispatch; whatever it waits for wakes the loop. */
+ * The instance moves forward only, one state at a time, at the end of a dispatch; whatever it waits for wakes the loop.
+ */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "core/instance.h"
@@ -18,8 +18,8 @@
 #include <string.h>
 
 static const larder__state next_states[LARDER__STATES] = {
-    [LARDER__OPEN] = LARDER__DRAINING,     [LARDER__DRAINING] = LARDER__SAVING,  [LARDER__SAVING] = LARDER__STOPPING,
-    [LARDER__STOPPING] = LARDER__LEAVING,  [LARDER__LEAVING] = LARDER__CLOSING,  [LARDER__CLOSING] = LARDER__STATES,
+    [LARDER__OPEN] = LARDER__DRAINING,    [LARDER__DRAINING] = LARDER__SAVING, [LARDER__SAVING] = LARDER__STOPPING,
+    [LARDER__STOPPING] = LARDER__LEAVING, [LARDER__LEAVING] = LARDER__CLOSING, [LARDER__CLOSING] = LARDER__STATES,
 };
 
 static void move(larder *l, larder__state to)
@@ -70,7 +70,7 @@ static void check_grace(larder *l)
 {
     if (!l->grace_over) {
         l->grace_over = larder__mono_ns(&l->clock) >= l->close_deadline_ns
-            || larder__mono_ns(&larder__system_clock) >= l->close_real_ns;
+                        || larder__mono_ns(&larder__system_clock) >= l->close_real_ns;
     }
 }
 

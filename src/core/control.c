@@ -1,8 +1,8 @@
-/* core/control.c: cancelling, invalidating, flushing, ticking: what any thread may ask, as messages that keep their place
- * among the requests.
+/* core/control.c: cancelling, invalidating, flushing, ticking: what any thread may ask, as messages that keep their
+ * place among the requests.
  *
- * An invalidation is computed where it is asked for (its key needs no loop) and takes hold when the loop comes to it, which
- * is before it comes to any request sent afterwards. */
+ * An invalidation is computed where it is asked for (its key needs no loop) and takes hold when the loop comes to it,
+ * which is before it comes to any request sent afterwards. */
 #include "base/alloc.h"
 #include "core/instance.h"
 
@@ -14,11 +14,11 @@ typedef struct control {
     int deferred;                   /* CANCEL: looked for once already */
     larder__invalidation_kind what; /* INVALIDATE */
     uint8_t key[LARDER_KEY_SIZE];
-    larder_status_cb done;          /* INVALIDATE, FLUSH */
+    larder_status_cb done; /* INVALIDATE, FLUSH */
     void *user_data;
-    larder *l;                      /* FLUSH, in two steps */
+    larder *l; /* FLUSH, in two steps */
     size_t channel_len;
-    char channel[];                 /* NUL-terminated */
+    char channel[]; /* NUL-terminated */
 } control;
 
 static control *control_new(larder__message_kind kind, const char *channel)
@@ -120,7 +120,8 @@ int larder_invalidate(larder *l, const char *channel, const char *args, size_t a
     return invalidate(l, made, LARDER__INVALIDATE_KEY, done, user_data, error);
 }
 
-int larder_invalidate_channel(larder *l, const char *channel, larder_status_cb done, void *user_data, larder_error *error)
+int larder_invalidate_channel(larder *l, const char *channel, larder_status_cb done, void *user_data,
+                              larder_error *error)
 {
     int status = larder__enter(l, error);
     if (status == LARDER_OK) {
@@ -143,8 +144,8 @@ int larder_invalidate_all(larder *l, larder_status_cb done, void *user_data, lar
     return invalidate(l, made, LARDER__INVALIDATE_ALL, done, user_data, error);
 }
 
-/* Never fails to invalidate. When memory runs out it invalidates more than was asked for; and when the callback cannot be
- * remembered until the commit, it comes at once, with LARDER_ENOMEM: only the confirmation is lost. */
+/* Never fails to invalidate. When memory runs out it invalidates more than was asked for; and when the callback cannot
+ * be remembered until the commit, it comes at once, with LARDER_ENOMEM: only the confirmation is lost. */
 void larder__control_invalidate(larder *l, larder__message *message)
 {
     control *asked = control_of(message);
@@ -212,8 +213,8 @@ static void counters_are_queued(int status, void *user_data)
     }
 }
 
-/* Counters are saved one save after the other. While one is under way, the newest can only be queued when it has come back:
- * then the flush goes in two steps. */
+/* Counters are saved one save after the other. While one is under way, the newest can only be queued when it has come
+ * back: then the flush goes in two steps. */
 void larder__control_flush(larder *l, larder__message *message)
 {
     control *asked = control_of(message);

@@ -1,12 +1,12 @@
 /* core/dispatch.c: one dispatch a turn of the loop: what was sent or asked since the last is taken up, in order.
  *
- * Happy path of a request: handler, canonical args, scope, validation, key, cache. A hit is answered here and now. A miss
- * takes a mark and runs the handler; if that answers within its call, the answer is kept and given, still here; else the
- * request waits, with a deadline, and a later dispatch brings the answer.
+ * Happy path of a request: handler, canonical args, scope, validation, key, cache. A hit is answered here and now. A
+ * miss takes a mark and runs the handler; if that answers within its call, the answer is kept and given, still here;
+ * else the request waits, with a deadline, and a later dispatch brings the answer.
  *
- * Freshness is read once a dispatch (larder__store_begin), and what it reads shares one read transaction. What the store has
- * to report is reported before, so that nothing changes under a dispatch's reads. Nothing that callbacks send joins this
- * dispatch: it would starve the loop, and see freshness older than its sending.
+ * Freshness is read once a dispatch (larder__store_begin), and what it reads shares one read transaction. What the
+ * store has to report is reported before, so that nothing changes under a dispatch's reads. Nothing that callbacks send
+ * joins this dispatch: it would starve the loop, and see freshness older than its sending.
  *
  * Failures: every error is written into the request's own block. */
 #include "base/clock.h"
@@ -92,8 +92,9 @@ static void take_answer(larder *l, larder_request *run)
 static int may_run(larder *l, larder__request *request)
 {
     if (larder__request_deadline(request) <= larder__mono_ns(&l->clock)) {
-        larder__request_fail(request, LARDER__CODE_TIMEOUT, "%s: no answer within %u ms: it waited that long for the loop",
-                             request->channel, request->timeout_ms);
+        larder__request_fail(request, LARDER__CODE_TIMEOUT,
+                             "%s: no answer within %u ms: it waited that long for the loop", request->channel,
+                             request->timeout_ms);
         return 0;
     }
     if (l->abandoned >= l->options.max_in_flight) {
@@ -179,7 +180,8 @@ static larder__handler *find_handler(larder *l, larder__request *request)
         return NULL;
     }
     if (request->timeout_ms == 0) {
-        request->timeout_ms = handler->options.timeout_ms != 0 ? handler->options.timeout_ms : l->options.default_timeout_ms;
+        request->timeout_ms =
+            handler->options.timeout_ms != 0 ? handler->options.timeout_ms : l->options.default_timeout_ms;
     }
     return handler;
 }
@@ -190,8 +192,8 @@ static int canonical_args(larder *l, larder__request *request)
     size_t offset = 0;
     int status = larder__json_canonical(&l->args_json, request->args, request->args_len, &offset, &error);
     if (status == LARDER_EJSON) {
-        larder__request_fail(request, LARDER__CODE_INVALID_ARGS, "%s: the arguments are not valid JSON: %s", request->channel,
-                             error.message);
+        larder__request_fail(request, LARDER__CODE_INVALID_ARGS, "%s: the arguments are not valid JSON: %s",
+                             request->channel, error.message);
         snprintf(request->response.details, sizeof request->response.details, "{\"offset\":%zu}", offset);
         request->response.outcome.details = request->response.details;
     } else if (status != LARDER_OK) {
@@ -204,15 +206,16 @@ static int validate(larder *l, larder__request *request, const larder__handler *
 {
     const larder_handler_options *options = &handler->options;
     if (options->scoped && request->scope == NULL) {
-        larder__request_fail(request, LARDER__CODE_VALIDATION_ERROR, "%s: the handler needs a scope, and none was given",
-                             request->channel);
+        larder__request_fail(request, LARDER__CODE_VALIDATION_ERROR,
+                             "%s: the handler needs a scope, and none was given", request->channel);
         return LARDER_EINVAL;
     }
     if (options->validate == NULL) {
         return LARDER_OK;
     }
     char message[LARDER_ERROR_MESSAGE_SIZE] = "";
-    if (options->validate(l->args_json.out.data, l->args_json.out.len, message, sizeof message, options->user_data) == 0) {
+    if (options->validate(l->args_json.out.data, l->args_json.out.len, message, sizeof message, options->user_data)
+        == 0) {
         return LARDER_OK;
     }
     message[sizeof message - 1] = '\0';
@@ -257,8 +260,9 @@ static void take_request(larder *l, larder__request *request)
     }
     uint8_t key[LARDER_KEY_SIZE];
     int cached = handler->options.cacheable && request->cache != LARDER_CACHE_BYPASS
-        && larder__hasher_key(l->hasher, key, request->channel, request->channel_len, l->args_json.out.data,
-                              l->args_json.out.len, request->scope, request->scope_len) == LARDER_OK;
+                 && larder__hasher_key(l->hasher, key, request->channel, request->channel_len, l->args_json.out.data,
+                                       l->args_json.out.len, request->scope, request->scope_len)
+                        == LARDER_OK;
     if (cached && request->cache == LARDER_CACHE_DEFAULT && answer_from_cache(l, request, handler, key)) {
         return;
     }

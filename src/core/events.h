@@ -1,6 +1,6 @@
-/* core/events.h: who wants to hear of events. Subscribing and unsubscribing take effect at once, under a lock; an event that
- * nobody wants costs one load. Subscriptions are kept by rising id, and each callback is looked up anew: any of them may be
- * unsubscribed, itself included, while an event goes round. */
+/* core/events.h: who wants to hear of events. Subscribing and unsubscribing take effect at once, under a lock; an event
+ * that nobody wants costs one load. Subscriptions are kept by rising id, and each callback is looked up anew: any of
+ * them may be unsubscribed, itself included, while an event goes round. */
 #ifndef LARDER_CORE_EVENTS_H
 #define LARDER_CORE_EVENTS_H
 

@@ -5,14 +5,12 @@
 #include "base/clock.h"
 
 static const struct {
-    int barrier;      /* what anybody posts later is taken later */
-    int while_closing;/* accepted until the inbox is closed, not only until it refuses */
+    int barrier;       /* what anybody posts later is taken later */
+    int while_closing; /* accepted until the inbox is closed, not only until it refuses */
 } rules[LARDER__MESSAGE_COUNT] = {
-    [LARDER__MESSAGE_REQUEST] = {0, 0},    [LARDER__MESSAGE_ANSWER] = {0, 1},
-    [LARDER__MESSAGE_CANCEL] = {0, 1},     [LARDER__MESSAGE_INVALIDATE] = {1, 0},
-    [LARDER__MESSAGE_FLUSH] = {1, 0},      [LARDER__MESSAGE_REGISTER] = {1, 0},
-    [LARDER__MESSAGE_UNREGISTER] = {1, 0}, [LARDER__MESSAGE_RELEASE] = {0, 1},
-    [LARDER__MESSAGE_CLOSE] = {1, 1},
+    [LARDER__MESSAGE_REQUEST] = {0, 0},    [LARDER__MESSAGE_ANSWER] = {0, 1},  [LARDER__MESSAGE_CANCEL] = {0, 1},
+    [LARDER__MESSAGE_INVALIDATE] = {1, 0}, [LARDER__MESSAGE_FLUSH] = {1, 0},   [LARDER__MESSAGE_REGISTER] = {1, 0},
+    [LARDER__MESSAGE_UNREGISTER] = {1, 0}, [LARDER__MESSAGE_RELEASE] = {0, 1}, [LARDER__MESSAGE_CLOSE] = {1, 1},
 };
 
 int larder__inbox_new(larder__inbox **out, const larder_clock *clock, uint32_t max_in_flight)

@@ -1,15 +1,16 @@
-/* core/inbox.h: how anything reaches the loop: one queue that any thread may fill, and one that only the loop's thread does.
+/* core/inbox.h: how anything reaches the loop: one queue that any thread may fill, and one that only the loop's thread
+ * does.
  *
- * Happy path: a thread fills in a message and posts it; the inbox owns it until the loop takes it. On the loop's thread the
- * message goes to `local` without a lock; from elsewhere to `messages` under the lock, and the loop is woken if nothing had
- * woken it yet. A dispatch takes `messages` first, then `local`.
+ * Happy path: a thread fills in a message and posts it; the inbox owns it until the loop takes it. On the loop's thread
+ * the message goes to `local` without a lock; from elsewhere to `messages` under the lock, and the loop is woken if
+ * nothing had woken it yet. A dispatch takes `messages` first, then `local`.
  *
  * Order. What a thread posts is taken in that order. Also, what any thread posts after a *barrier* (an invalidation, a
- * registration, a flush …) has been posted is taken after it: a barrier always goes to `messages`, and on the loop's thread
- * it takes along what stands in `local`.
+ * registration, a flush …) has been posted is taken after it: a barrier always goes to `messages`, and on the loop's
+ * thread it takes along what stands in `local`.
  *
- * An inbox is counted and outlives its instance: a handler's answer that comes after everything was closed is refused here,
- * and touches nothing that is gone.
+ * An inbox is counted and outlives its instance: a handler's answer that comes after everything was closed is refused
+ * here, and touches nothing that is gone.
  */
 #ifndef LARDER_CORE_INBOX_H
 #define LARDER_CORE_INBOX_H
@@ -40,9 +41,9 @@ typedef struct larder__message {
 
 /* What needs no memory to be said. */
 enum {
-    LARDER__SIGNAL_TICK = 1,    /* look at the deadlines */
-    LARDER__SIGNAL_SETTLE = 2,  /* the store has something to report */
-    LARDER__SIGNAL_WORKERS = 4  /* a worker became idle or ended, and somebody waits for that */
+    LARDER__SIGNAL_TICK = 1,   /* look at the deadlines */
+    LARDER__SIGNAL_SETTLE = 2, /* the store has something to report */
+    LARDER__SIGNAL_WORKERS = 4 /* a worker became idle or ended, and somebody waits for that */
 };
 
 typedef struct larder__inbox {
@@ -57,13 +58,13 @@ typedef struct larder__inbox {
     uv_mutex_t lock;
     larder__list messages; /* under the lock, as the next three */
     uint32_t signals;
-    uv_async_t *async;     /* NULL until the handle stands: the writer may have something to say before */
-    int closed;            /* written on the loop under the lock, so that the loop may read it without */
+    uv_async_t *async; /* NULL until the handle stands: the writer may have something to say before */
+    int closed;        /* written on the loop under the lock, so that the loop may read it without */
 
-    larder__list local;    /* loop thread only, as what follows; handle and scanner are valid while not closed */
+    larder__list local; /* loop thread only, as what follows; handle and scanner are valid while not closed */
     uv_idle_t *idle;
-    int stirring;          /* idle is started: the loop will not sleep */
-    larder__json *json;    /* for answers given on the loop's thread */
+    int stirring;       /* idle is started: the loop will not sleep */
+    larder__json *json; /* for answers given on the loop's thread */
 } larder__inbox;
 
 /* One reference. LARDER_ENOMEM. */

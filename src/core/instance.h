@@ -37,19 +37,19 @@ enum { LARDER__HANDLES = 5 };
 
 struct larder {
     larder__inbox *inbox;
-    uint32_t generation;  /* of forks */
-    uv_thread_t opener;   /* stands for the loop's thread until the loop has turned */
+    uint32_t generation; /* of forks */
+    uv_thread_t opener;  /* stands for the loop's thread until the loop has turned */
     larder__own_loop *own;
     larder_options options; /* without path and clock */
     larder_clock clock;
     int has_file;
-    uint64_t last_id;     /* atomic */
+    uint64_t last_id; /* atomic */
 
-    larder__list ready;   /* taken from the inbox, to be processed in order */
-    larder__map pending;  /* requests that wait for their handler, by id */
+    larder__list ready;  /* taken from the inbox, to be processed in order */
+    larder__map pending; /* requests that wait for their handler, by id */
     larder__heap deadlines;
-    uint32_t abandoned;   /* runs that owe an answer that nobody waits for */
-    int64_t wall_ms;      /* at the start of this dispatch */
+    uint32_t abandoned; /* runs that owe an answer that nobody waits for */
+    int64_t wall_ms;    /* at the start of this dispatch */
 
     larder__registry registry;
     larder__events events;
@@ -65,9 +65,9 @@ struct larder {
     uv_async_t async;
     uv_check_t check;
     uv_idle_t idle;
-    uv_timer_t timer;     /* the earliest deadline */
-    uv_timer_t saver;     /* counters and uses, while there are some */
-    uint64_t armed_ns;    /* what `timer` is set for; 0 nothing */
+    uv_timer_t timer;  /* the earliest deadline */
+    uv_timer_t saver;  /* counters and uses, while there are some */
+    uint64_t armed_ns; /* what `timer` is set for; 0 nothing */
     int timer_due;
     int saver_armed;
     uint32_t halfway_flushes; /* see control.c */
@@ -102,10 +102,10 @@ static inline int larder__enter(const larder *l, larder_error *error)
 int larder__would_block_loop(const larder *l);
 
 /* dispatch.c */
-void larder__dispatch(larder *l);          /* from the check handle, once a turn */
-void larder__dispatch_arm(larder *l);      /* sets the timer for the earliest deadline */
-void larder__dispatch_changed(larder *l);  /* there is something to save: sees to it that the saver runs */
-void larder__save(larder *l, int all);     /* counters and uses to the store; `all`: uses to the last */
+void larder__dispatch(larder *l);         /* from the check handle, once a turn */
+void larder__dispatch_arm(larder *l);     /* sets the timer for the earliest deadline */
+void larder__dispatch_changed(larder *l); /* there is something to save: sees to it that the saver runs */
+void larder__save(larder *l, int all);    /* counters and uses to the store; `all`: uses to the last */
 
 /* control.c: invalidations, cancellations, flushes, as messages. */
 void larder__control_cancel(larder *l, larder__message *message);
@@ -114,8 +114,8 @@ void larder__control_flush(larder *l, larder__message *message);
 void larder__control_drop(larder__message *message); /* one that nobody will process any more */
 
 /* close.c */
-void larder__close_begin(larder *l);            /* the message has come */
-void larder__close_step(larder *l);             /* after each dispatch */
+void larder__close_begin(larder *l);                                   /* the message has come */
+void larder__close_step(larder *l);                                    /* after each dispatch */
 void larder__close_stopped(void *owner, int status, uint64_t unsaved); /* larder__store_options.on_stopped */
 /* Any thread. joined: the caller joins the thread of Larder's own loop. */
 int larder__close_start(larder *l, uint32_t grace_ms, larder_close_cb done, void *user_data, int joined);

@@ -1,8 +1,8 @@
 /* core/open.c: making an instance, and the loop that Larder runs where the program has none.
  *
- * Everything that can fail is done before the first handle is initialised, but for the async handle, which is the first: so
- * that a failure leaves nothing to be closed on the caller's loop. On a loop of our own a failure after that closes the
- * handles here. */
+ * Everything that can fail is done before the first handle is initialised, but for the async handle, which is the
+ * first: so that a failure leaves nothing to be closed on the caller's loop. On a loop of our own a failure after that
+ * closes the handles here. */
 #include "base/alloc.h"
 #include "base/clock.h"
 #include "core/instance.h"

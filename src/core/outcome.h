@@ -1,5 +1,5 @@
-/* core/outcome.h: what a request came to: a value, or a failure's code, message and details. A handler's answer is one, and
- * moves into the response. */
+/* core/outcome.h: what a request came to: a value, or a failure's code, message and details. A handler's answer is one,
+ * and moves into the response. */
 #ifndef LARDER_CORE_OUTCOME_H
 #define LARDER_CORE_OUTCOME_H
 
@@ -11,18 +11,18 @@ typedef enum larder__code {
 #define LARDER__CODE_ENUM(name, string, text) LARDER__CODE_##name,
     LARDER_CODE_MAP(LARDER__CODE_ENUM)
 #undef LARDER__CODE_ENUM
-    LARDER__CODE_COUNT
+        LARDER__CODE_COUNT
 } larder__code;
 
 extern const char *const larder__code_strings[LARDER__CODE_COUNT];
 extern const char *const larder__code_texts[LARDER__CODE_COUNT];
 
 typedef struct larder__outcome {
-    larder__body *value;  /* a success: a reference, owned */
-    const char *code;     /* a failure: these three; NULL for a success */
+    larder__body *value; /* a success: a reference, owned */
+    const char *code;    /* a failure: these three; NULL for a success */
     const char *message;
-    const char *details;  /* JSON, or NULL */
-    void *block;          /* what the texts live in, owned; NULL when they are static */
+    const char *details; /* JSON, or NULL */
+    void *block;         /* what the texts live in, owned; NULL when they are static */
 } larder__outcome;
 
 /* A failure with the code's own text: needs no memory. */

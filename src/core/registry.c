@@ -1,7 +1,7 @@
 /* core/registry.c: registering, unregistering and listing handlers.
  *
- * The message to the loop is posted under the registry's lock, so that the loop's map goes through the same changes in the
- * same order as the sorted list. Locks are taken in the order registry, inbox. */
+ * The message to the loop is posted under the registry's lock, so that the loop's map goes through the same changes in
+ * the same order as the sorted list. Locks are taken in the order registry, inbox. */
 #include "core/registry.h"
 
 #include "base/alloc.h"
@@ -210,9 +210,9 @@ int larder_register(larder *l, const char *channel, larder_handler_fn handler, c
     if (status != LARDER_OK) {
         larder__free(made);
         return larder__fail(error, status,
-                            status == LARDER_EEXIST ? "%s: a handler is registered on this channel already"
-                                : status == LARDER_ECLOSED ? "%s: cannot register, the instance is closing"
-                                                           : "%s: out of memory while registering",
+                            status == LARDER_EEXIST    ? "%s: a handler is registered on this channel already"
+                            : status == LARDER_ECLOSED ? "%s: cannot register, the instance is closing"
+                                                       : "%s: out of memory while registering",
                             channel);
     }
     return LARDER_OK;

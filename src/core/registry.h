@@ -1,5 +1,5 @@
-/* core/registry.h: the registered handlers, twice: a sorted list under a lock for whoever registers or lists, and the loop's
- * own map, which follows by messages in the same order, so that a dispatch takes no lock. */
+/* core/registry.h: the registered handlers, twice: a sorted list under a lock for whoever registers or lists, and the
+ * loop's own map, which follows by messages in the same order, so that a dispatch takes no lock. */
 #ifndef LARDER_CORE_REGISTRY_H
 #define LARDER_CORE_REGISTRY_H
 
@@ -7,12 +7,13 @@
 #include "core/inbox.h"
 #include "metrics/metrics.h"
 
-/* A handler is counted: one reference from its registration until the loop has forgotten it, one for each run. With the last
- * one gone, user_data_free is called on the loop (or, when the instance was closed before, where the last run ended). */
+/* A handler is counted: one reference from its registration until the loop has forgotten it, one for each run. With the
+ * last one gone, user_data_free is called on the loop (or, when the instance was closed before, where the last run
+ * ended). */
 typedef struct larder__handler {
     int references; /* atomic */
     larder__map_node node;
-    larder__message added;    /* embedded, so that unregistering and freeing need no memory */
+    larder__message added; /* embedded, so that unregistering and freeing need no memory */
     larder__message removed;
     larder__message release;
     larder_handler_fn fn;

@@ -1,8 +1,8 @@
 /* core/request.c: a caller's request, from larder_send to its one response.
  *
- * Most requests are answered in the dispatch that takes them up: they never enter the map of the waiting ones, nor the heap
- * of deadlines. Those whose handler does not answer at once do; room for that is made before the handler is called, so that
- * what is left to do can always be done. */
+ * Most requests are answered in the dispatch that takes them up: they never enter the map of the waiting ones, nor the
+ * heap of deadlines. Those whose handler does not answer at once do; room for that is made before the handler is
+ * called, so that what is left to do can always be done. */
 #include "core/request.h"
 
 #include "base/alloc.h"
@@ -65,8 +65,8 @@ int larder__request_new(larder__request **out, larder *l, const char *channel, c
         args_len = strlen(args);
     }
     if (args_len > l->options.max_args_bytes) {
-        return larder__fail(error, LARDER_ETOOBIG, "%s: the arguments are %zu bytes long, over the limit of %zu", channel,
-                            args_len, l->options.max_args_bytes);
+        return larder__fail(error, LARDER_ETOOBIG, "%s: the arguments are %zu bytes long, over the limit of %zu",
+                            channel, args_len, l->options.max_args_bytes);
     }
     larder__request *request = request_alloc(channel, channel_len, args, args_len, read.scope, scope_len);
     if (request == NULL) {

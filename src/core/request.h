@@ -1,7 +1,7 @@
 /* core/request.h: a request as its caller's side has it: what was asked, by when, and room for the response.
  *
- * One block holds all, the texts too. Nothing more is needed to answer it with an error. The response is its first part and
- * counted: a caller who retains the response keeps the block. */
+ * One block holds all, the texts too. Nothing more is needed to answer it with an error. The response is its first part
+ * and counted: a caller who retains the response keeps the block. */
 #ifndef LARDER_CORE_REQUEST_H
 #define LARDER_CORE_REQUEST_H
 
@@ -26,14 +26,14 @@ typedef struct larder__request {
     larder__map_node pending;   /* by id, while `waiting` */
     larder__heap_node deadline; /* likewise */
     int waiting;
-    larder_request *run;        /* the handler's side, while it owes an answer */
+    larder_request *run; /* the handler's side, while it owes an answer */
     uint64_t id;
     uint64_t sent_ns;
     larder_response_cb done;
     void *user_data;
     larder__channel_metrics *metrics; /* from the dispatch on */
-    int missed;                 /* the cache was asked and had nothing */
-    uint32_t timeout_ms;        /* 0: the handler's, or the default */
+    int missed;                       /* the cache was asked and had nothing */
+    uint32_t timeout_ms;              /* 0: the handler's, or the default */
     larder_cache_mode cache;
     uint32_t channel_len;
     uint32_t scope_len;
@@ -60,7 +60,7 @@ void larder__request_finish(larder *l, larder__request *request);
 /* Makes room for one more waiting request; LARDER_ENOMEM. Then larder__request_wait cannot fail. */
 int larder__request_prepare_wait(larder *l);
 void larder__request_wait(larder *l, larder__request *request);
-larder__request *larder__request_find(larder *l, uint64_t id); /* among the waiting ones; or NULL */
+larder__request *larder__request_find(larder *l, uint64_t id);     /* among the waiting ones; or NULL */
 uint64_t larder__request_deadline(const larder__request *request); /* its timeout_ms is settled */
 
 /* Answers those whose deadline is at or before now_ns with TIMEOUT. */

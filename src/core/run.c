@@ -1,7 +1,8 @@
 /* core/run.c: a run of a handler, and the answers that it can give.
  *
- * An answer is checked and copied in the thread that gives it, and travels to the loop in the run itself. One that is given
- * on the loop within the handler's call goes no further than the run: the dispatch looks there when the call returns. */
+ * An answer is checked and copied in the thread that gives it, and travels to the loop in the run itself. One that is
+ * given on the loop within the handler's call goes no further than the run: the dispatch looks there when the call
+ * returns. */
 #include "core/run.h"
 
 #include "base/alloc.h"

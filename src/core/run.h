@@ -1,8 +1,8 @@
 /* core/run.h: struct larder_request, one run of a handler, as the handler has it.
  *
- * Two references: the call of the handler function, and the answer that is owed. The loop reaches a run through its request;
- * from the moment that the caller was answered otherwise (deadline, cancellation, close) the run is the handler's alone, until
- * the late answer brings it back, or, when everything was closed, frees it where it is given. */
+ * Two references: the call of the handler function, and the answer that is owed. The loop reaches a run through its
+ * request; from the moment that the caller was answered otherwise (deadline, cancellation, close) the run is the
+ * handler's alone, until the late answer brings it back, or, when everything was closed, frees it where it is given. */
 #ifndef LARDER_CORE_RUN_H
 #define LARDER_CORE_RUN_H
 
@@ -18,17 +18,17 @@ struct larder_request {
     int ready;               /* loop thread: answered within that call */
     int queued;              /* under the workers' lock: in their queue, by `waiting` */
     larder__list waiting;
-    larder__inbox *inbox;    /* referenced */
-    larder__handler *handler;/* referenced */
-    larder__request *request;/* loop thread; NULL when nobody waits */
-    larder__body *args;      /* canonical; a reference */
-    const char *scope;       /* in this block, or NULL */
+    larder__inbox *inbox;     /* referenced */
+    larder__handler *handler; /* referenced */
+    larder__request *request; /* loop thread; NULL when nobody waits */
+    larder__body *args;       /* canonical; a reference */
+    const char *scope;        /* in this block, or NULL */
     size_t max_response_bytes;
     uint64_t deadline_ns;
     uint64_t started_ns;
     uint64_t answered_ns;
     larder__outcome outcome;
-    int keep;                /* the answer goes into the cache, under `key`, if nothing invalidated `mark` */
+    int keep; /* the answer goes into the cache, under `key`, if nothing invalidated `mark` */
     uint8_t key[LARDER_KEY_SIZE];
     larder__mark mark;
 };

@@ -1,7 +1,8 @@
 /* core/workers.c: threads for blocking handlers.
  *
- * A worker is in `threads` from its start until it was joined or abandoned. Abandoned means: the loop has detached it while
- * it was in a handler; when it returns it sees that, frees its own record, and drops its reference on the rest. */
+ * A worker is in `threads` from its start until it was joined or abandoned. Abandoned means: the loop has detached it
+ * while it was in a handler; when it returns it sees that, frees its own record, and drops its reference on the rest.
+ */
 #include "core/workers.h"
 
 #include "base/alloc.h"
@@ -14,7 +15,7 @@ typedef struct worker {
     larder__list link;
     uv_thread_t thread;
     larder__workers *workers;
-    int busy;      /* under the lock, as the next two */
+    int busy; /* under the lock, as the next two */
     int abandoned;
     int ended;
 } worker;

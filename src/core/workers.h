@@ -1,7 +1,7 @@
 /* core/workers.h: Larder's own threads for blocking handlers. Started when needed, up to a limit; they share one queue.
  *
- * A handler that hangs takes its thread with it: at close the thread is left alone, and what it still holds (the workers'
- * lock, its run) lives until it returns. */
+ * A handler that hangs takes its thread with it: at close the thread is left alone, and what it still holds (the
+ * workers' lock, its run) lives until it returns. */
 #ifndef LARDER_CORE_WORKERS_H
 #define LARDER_CORE_WORKERS_H
 
@@ -24,6 +24,7 @@ uint32_t larder__workers_busy(larder__workers *workers, int notify);
 uint32_t larder__workers_stop(larder__workers *workers);
 /* Joins those that have ended; 1: none is left. LARDER__SIGNAL_WORKERS comes when one ends. */
 int larder__workers_reap(larder__workers *workers);
-void larder__workers_release(larder__workers *workers); /* after reap said 1, or if none was ever started; NULL is fine */
+void larder__workers_release(
+    larder__workers *workers); /* after reap said 1, or if none was ever started; NULL is fine */
 
 #endif

@@ -170,7 +170,8 @@ static int on_commit(void *pages, sqlite3 *handle, const char *name, int wal_pag
     return SQLITE_OK;
 }
 
-/* Deleting writes pages too: the WAL is emptied on the way, in steps of their own. */
+/* Deleting writes pages too: the WAL is emptied on the way, in steps of their own. The clear itself was synced to the disk;
+ * a slice that a power cut undoes is swept again. */
 static void remove_rows(clearing *c)
 {
     larder__db *db = c->in->writer;
@@ -178,6 +179,7 @@ static void remove_rows(clearing *c)
     int count = 0;
     int wal_pages = 0;
     sqlite3_wal_hook(db->handle, on_commit, &wal_pages);
+    sqlite3_exec(db->handle, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL);
     while (find_slice(c, after, &count) == LARDER_OK && count > 0 && take_lock(c->in, NULL) == LARDER_OK) {
         int status = delete_slice(c, count);
         if (status == LARDER_OK) {
@@ -196,6 +198,7 @@ static void remove_rows(clearing *c)
             sqlite3_sleep(LARDER__LOCKFILE_PAUSE_MS + 1);
         }
     }
+    sqlite3_exec(db->handle, "PRAGMA synchronous = FULL", NULL, NULL, NULL);
     sqlite3_wal_hook(db->handle, NULL, NULL);
 }
 

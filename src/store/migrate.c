@@ -142,11 +142,10 @@ static int check_unowned(larder__db *db, sqlite3_int64 application_id, sqlite3_i
     return LARDER_OK;
 }
 
-int larder__migrate_version(larder__db *db, const larder__migrate_list *list, int *version, larder_error *error)
+static int check_version(larder__db *db, const larder__migrate_list *list, int *version, larder_error *error)
 {
     sqlite3_int64 application_id = 0;
     sqlite3_int64 user_version = 0;
-    *version = 0;
     int status = read_number(db, "PRAGMA application_id", &application_id, error);
     if (status == LARDER_OK) {
         status = read_number(db, "PRAGMA user_version", &user_version, error);
@@ -165,6 +164,18 @@ int larder__migrate_version(larder__db *db, const larder__migrate_list *list, in
     }
     *version = (int)user_version;
     return check_history(db, list, *version, error);
+}
+
+/* All of one moment: somebody may be migrating just now. */
+int larder__migrate_version(larder__db *db, const larder__migrate_list *list, int *version, larder_error *error)
+{
+    *version = 0;
+    if (larder__db_run(db, larder__db_statement(db, LARDER__SQL_TRANSACTION_BEGIN_READ)) != LARDER_OK) {
+        return larder__db_fail(error, db, "cannot read the schema");
+    }
+    int status = check_version(db, list, version, error);
+    larder__db_rollback(db);
+    return status;
 }
 
 /* ---- applying ---- */

@@ -1,5 +1,5 @@
-/* tests/flow/flow.h: an instance on a loop of the test's, answers that are kept, and handlers that every flow test needs.
- * Public headers only. */
+/* tests/flow/flow.h: an instance on a loop of the test's, answers that are kept, and handlers that every flow test
+ * needs. Public headers only. */
 #ifndef LARDER_TEST_FLOW_H
 #define LARDER_TEST_FLOW_H
 
@@ -88,7 +88,8 @@ static inline void flow_end(flow *f)
     test_loop_close(&f->loop);
 }
 
-static inline void flow_register(flow *f, const char *channel, larder_handler_fn fn, const larder_handler_options *options)
+static inline void flow_register(flow *f, const char *channel, larder_handler_fn fn,
+                                 const larder_handler_options *options)
 {
     larder_error error = {.message = ""};
     if (larder_register(f->l, channel, fn, options, &error) != LARDER_OK) {
@@ -114,7 +115,8 @@ static inline void flow_register_with(flow *f, const char *channel, larder_handl
     flow_register(f, channel, fn, &options);
 }
 
-static inline uint64_t flow_send(flow *f, const char *channel, const char *args, const larder_send_options *options, answer *a)
+static inline uint64_t flow_send(flow *f, const char *channel, const char *args, const larder_send_options *options,
+                                 answer *a)
 {
     larder_error error = {.message = ""};
     uint64_t id = 0;
@@ -125,7 +127,8 @@ static inline uint64_t flow_send(flow *f, const char *channel, const char *args,
 }
 
 /* Sends and turns the loop until the answer is there, in place of what *a held. */
-static inline void flow_ask_with(flow *f, const char *channel, const char *args, const larder_send_options *options, answer *a)
+static inline void flow_ask_with(flow *f, const char *channel, const char *args, const larder_send_options *options,
+                                 answer *a)
 {
     answer_clear(a);
     flow_send(f, channel, args, options, a);

@@ -338,7 +338,9 @@ static void test_a_flush_includes_the_counters_up_to_it(void **state)
         assert_asked("1", "1", LARDER_SOURCE_MEMORY);
         flow_flush(&f);
         assert_int_equal(first.done, 1);
-        assert_int_equal(test_shell(&text, "sqlite3 -readonly %s 'SELECT requests, memory_hits FROM totals'", f.options.path), 0);
+        assert_int_equal(test_shell(&text, "sqlite3 -readonly %s 'SELECT requests, memory_hits FROM totals'",
+                                    f.options.path),
+                         0);
         char expected[40];
         snprintf(expected, sizeof expected, "%d|%d\n", 2 * round, 2 * round - 1);
         assert_string_equal(text, expected);

@@ -1,5 +1,5 @@
-/* tests/flow/test_close.c: ending, with everything in every state. Each request is answered, each callback comes, and what a
- * handler still holds stays valid until it lets go. */
+/* tests/flow/test_close.c: ending, with everything in every state. Each request is answered, each callback comes, and
+ * what a handler still holds stays valid until it lets go. */
 #include "flow.h"
 
 #include <stdlib.h>
@@ -288,8 +288,10 @@ static void test_counters_and_uses_up_to_the_close_are_saved(void **state)
     uv_run(&f.loop, UV_RUN_NOWAIT);
     flow_send(&f, "count", "1", NULL, &a);
     flow_close(&f, 1000000);
-    assert_int_equal(test_shell(&text, "sqlite3 -readonly %s 'SELECT requests FROM totals; SELECT hits FROM cache_by_channel'",
-                                f.options.path), 0);
+    assert_int_equal(test_shell(&text,
+                                "sqlite3 -readonly %s 'SELECT requests FROM totals; SELECT hits FROM cache_by_channel'",
+                                f.options.path),
+                     0);
     assert_int_equal(atoi(text), 6);
     free(text);
     assert_int_equal(test_shell(&text, "sqlite3 -readonly %s 'SELECT hits FROM entries'", f.options.path), 0);
@@ -302,8 +304,8 @@ static void test_counters_and_uses_up_to_the_close_are_saved(void **state)
 
 typedef struct hung {
     uv_sem_t go;
-    int entered; /* atomic */
-    int freed;   /* atomic */
+    int entered;       /* atomic */
+    int freed;         /* atomic */
     int saw_cancelled; /* these two as the last one found them */
     int status;
 } hung;
@@ -364,7 +366,8 @@ static void test_a_worker_that_hangs_is_left_alone_and_reported(void **state)
     for (int i = 0; i < 4; i++) {
         uv_sem_post(&h.go);
     }
-    while (__atomic_load_n(&h.freed, __ATOMIC_SEQ_CST) == 0) { /* the last run that ends frees what the handlers shared */
+    while (__atomic_load_n(&h.freed, __ATOMIC_SEQ_CST)
+           == 0) { /* the last run that ends frees what the handlers shared */
         uv_sleep(1);
     }
     assert_int_equal(h.entered, 4);

@@ -1,5 +1,5 @@
-/* tests/flow/test_deadline.c: deadlines, cancellation, and what becomes of answers that come too late. All on a clock that
- * stands still until the test moves it. */
+/* tests/flow/test_deadline.c: deadlines, cancellation, and what becomes of answers that come too late. All on a clock
+ * that stands still until the test moves it. */
 #include "flow.h"
 
 static flow f;

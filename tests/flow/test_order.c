@@ -1,5 +1,5 @@
-/* tests/flow/test_order.c: what one thread asks is done in the order in which it asked, and what holds when a call returns
- * holds for whatever any thread sends after that. */
+/* tests/flow/test_order.c: what one thread asks is done in the order in which it asked, and what holds when a call
+ * returns holds for whatever any thread sends after that. */
 #include "flow.h"
 
 static flow f;

@@ -1,5 +1,5 @@
-/* tests/flow/test_request.c: a request's way to its handler and back: at once, later, from another thread, from a worker; and
- * everything that is refused on the way. */
+/* tests/flow/test_request.c: a request's way to its handler and back: at once, later, from another thread, from a
+ * worker; and everything that is refused on the way. */
 #include "flow.h"
 
 #include <stdlib.h>
@@ -338,7 +338,8 @@ static void test_an_answer_over_the_limit_is_response_too_large(void **state)
     flow_ask(&f, "long", NULL, &a);
     assert_int_equal(last_status, LARDER_ETOOBIG);
     assert_code(&a, "RESPONSE_TOO_LARGE");
-    assert_string_equal(larder_response_message(a.response), "long: the answer is 257 bytes long, over the limit of 256");
+    assert_string_equal(larder_response_message(a.response),
+                        "long: the answer is 257 bytes long, over the limit of 256");
 }
 
 /* ---- the envelope ---- */
@@ -358,9 +359,10 @@ static void test_the_envelope_is_the_whole_response_as_json(void **state)
     (void)state;
     flow_register(&f, "told", answer_as_told, NULL);
     flow_ask(&f, "told", "\"text\"", &a);
-    assert_envelope("{\"success\":true,\"data\":\"a\\\"b\\n\xc3\xa9\",\"metadata\":{\"cached\":false,\"source\":\"handler\","
-                    "\"contentType\":\"text/plain; charset=utf-8\",\"createdAt\":1700000000000,\"expiresAt\":null,"
-                    "\"executionTime\":0.000,\"responseTime\":0.000}}");
+    assert_envelope(
+        "{\"success\":true,\"data\":\"a\\\"b\\n\xc3\xa9\",\"metadata\":{\"cached\":false,\"source\":\"handler\","
+        "\"contentType\":\"text/plain; charset=utf-8\",\"createdAt\":1700000000000,\"expiresAt\":null,"
+        "\"executionTime\":0.000,\"responseTime\":0.000}}");
     flow_ask(&f, "told", "\"bytes\"", &a);
     assert_envelope("{\"success\":true,\"data\":\"AP8BAg==\",\"metadata\":{\"cached\":false,\"source\":\"handler\","
                     "\"contentType\":\"application/octet-stream\",\"createdAt\":1700000000000,\"expiresAt\":null,"
@@ -534,7 +536,8 @@ static void test_arguments_over_the_limit_are_refused_by_send(void **state)
     f.options.max_args_bytes = 8;
     flow_open(&f);
     flow_register(&f, "echo", echo, NULL);
-    assert_int_equal(larder_send(f.l, "echo", "123456789", LARDER_NUL, NULL, on_answer, &a, NULL, &error), LARDER_ETOOBIG);
+    assert_int_equal(larder_send(f.l, "echo", "123456789", LARDER_NUL, NULL, on_answer, &a, NULL, &error),
+                     LARDER_ETOOBIG);
     assert_string_equal(error.message, "echo: the arguments are 9 bytes long, over the limit of 8");
     flow_ask(&f, "echo", "12345678", &a);
     assert_data(&a, "12345678");

@@ -1,5 +1,5 @@
-/* tests/flow/test_threads.c: a loop of Larder's own, and everything from many threads at once. Run these under the thread
- * sanitizer: much of what they can find only it can see. */
+/* tests/flow/test_threads.c: a loop of Larder's own, and everything from many threads at once. Run these under the
+ * thread sanitizer: much of what they can find only it can see. */
 #include "flow.h"
 
 #include <stdlib.h>
@@ -242,7 +242,8 @@ static void cancel_many(void *argument)
     for (int i = 0; i < 500; i++) {
         uint64_t id;
         wait_for(&answers, i - 5); /* at most five of this thread in flight */
-        assert_int_equal(larder_send(l, i % 2 ? "pool" : "block", "1", 1, NULL, count_one, &answers, &id, NULL), LARDER_OK);
+        assert_int_equal(larder_send(l, i % 2 ? "pool" : "block", "1", 1, NULL, count_one, &answers, &id, NULL),
+                         LARDER_OK);
         if (i % 3 != 0) {
             assert_int_equal(larder_cancel(l, id), LARDER_OK);
         }

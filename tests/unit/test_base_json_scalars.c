@@ -42,6 +42,7 @@ static void test_json_refuses_lone_surrogates(void **state)
     expect_refusal("\"ab\\uDBFF\"", 3, "lone surrogate \\udbff");
     expect_refusal("\"\\udc00\"", 1, "lone surrogate \\udc00");
     expect_refusal("\"\\udfff\\ud800\"", 1, "lone surrogate \\udfff");
+    expect_refusal("\"\\udfff\\udc00\"", 1, "lone surrogate \\udfff");
     expect_refusal("\"\\ud800\\ud800\"", 1, "lone surrogate \\ud800");
     expect_refusal("\"\\ud800\\u0041\"", 1, "lone surrogate \\ud800");
     expect_refusal("\"\\ud800\\n\"", 1, "lone surrogate \\ud800");

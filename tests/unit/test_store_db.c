@@ -196,24 +196,52 @@ static int create_and_read(void *argument)
     return wrong ? 3 : 0;
 }
 
+static void assert_all_succeed(int (*work)(void *argument), const char *path)
+{
+    pid_t children[8];
+    for (int i = 0; i < 8; i++) {
+        children[i] = fork();
+        assert_true(children[i] >= 0);
+        if (children[i] == 0) {
+            _exit(work((void *)(uintptr_t)path));
+        }
+    }
+    for (int i = 0; i < 8; i++) {
+        int status = -1;
+        waitpid(children[i], &status, 0);
+        assert_int_equal(status, 0);
+    }
+}
+
 static void test_processes_that_open_a_new_file_at_once_all_succeed(void **state)
 {
     (void)state;
     for (int round = 0; round < 25; round++) {
         const char *path = db_path();
-        pid_t children[8];
-        for (int i = 0; i < 8; i++) {
-            children[i] = fork();
-            assert_true(children[i] >= 0);
-            if (children[i] == 0) {
-                _exit(create_and_read((void *)(uintptr_t)path));
-            }
-        }
-        for (int i = 0; i < 8; i++) {
-            int status = -1;
-            waitpid(children[i], &status, 0);
-            assert_int_equal(status, 0);
-        }
+        assert_all_succeed(create_and_read, path);
+        db_assert_shell(path, "PRAGMA integrity_check", "ok");
+    }
+}
+
+/* Nobody else takes our lock: then SQLite's own must do. */
+static int create_without_lock(void *argument)
+{
+    larder__db *db = NULL;
+    larder_error error = {0, 0, ""};
+    if (larder__db_open(&db, argument, LARDER__DB_CREATE, LARDER_DURABILITY_NORMAL, &error) != LARDER_OK) {
+        fprintf(stderr, "%s\n", error.message);
+        return 1;
+    }
+    larder__db_close(db);
+    return 0;
+}
+
+static void test_processes_that_open_a_new_file_at_once_never_see_it_half_made(void **state)
+{
+    (void)state;
+    for (int round = 0; round < 25; round++) {
+        const char *path = db_path();
+        assert_all_succeed(create_without_lock, path);
         db_assert_shell(path, "PRAGMA integrity_check", "ok");
     }
 }
@@ -794,12 +822,13 @@ static int open_under_fault(const memory_test *m, int of_sqlite, unsigned long n
     return status;
 }
 
-static void assert_open_survives(memory_test m, int of_sqlite, int all_after)
+/* Every step-th allocation, and, with all_after, all that come after it. */
+static void assert_open_survives(memory_test m, int of_sqlite, int all_after, unsigned long step)
 {
     int descriptors = db_open_descriptors();
     int refused = 0;
     unsigned long n = 1;
-    for (int failed = 1; failed; n++) {
+    for (int failed = 1; failed; n += step) {
         long live = test_alloc_live();
         long sqlite_live = sqlite_alloc_live();
         int status = open_under_fault(&m, of_sqlite, n, all_after, &failed);
@@ -817,9 +846,9 @@ static void assert_open_survives(memory_test m, int of_sqlite, int all_after)
         assert_int_equal(test_alloc_live(), live);
         assert_true(n == 1 || sqlite_alloc_live() == sqlite_live);
         assert_int_equal(db_open_descriptors(), descriptors);
-        assert_true(n < 5000);
+        assert_true(n < 10000);
     }
-    print_message("%lu allocations, %d times refused\n", n - 2, refused);
+    print_message("%lu allocations, %d times refused\n", n - 1 - step, refused);
     assert_true(refused > 2);
 }
 
@@ -827,11 +856,11 @@ static void test_open_survives_every_failed_allocation_of_ours(void **state)
 {
     (void)state;
     memory_test create = {db_path(), LARDER__DB_CREATE, 0};
-    assert_open_survives(create, 0, 0);
+    assert_open_survives(create, 0, 0, 1);
     memory_test read = {db_path(), LARDER__DB_VISIT, 1};
     db_make(read.path);
     char *before = db_folder(read.path);
-    assert_open_survives(read, 0, 0);
+    assert_open_survives(read, 0, 0, 1);
     char *after = db_folder(read.path);
     assert_string_equal(before, after);
     free(before);
@@ -848,8 +877,8 @@ static void test_open_of_a_file_survives_every_failed_allocation_of_sqlite(void 
         char *before = NULL;
         char *after = NULL;
         test_shell(&before, "sha256sum '%s'", m.path);
-        assert_open_survives(m, 1, 0);
-        assert_open_survives(m, 1, 1);
+        assert_open_survives(m, 1, 0, 1);
+        assert_open_survives(m, 1, 1, 9);
         test_shell(&after, "sha256sum '%s'", m.path);
         assert_string_equal(before, after);
         free(before);
@@ -861,8 +890,8 @@ static void test_creation_survives_every_failed_allocation_of_sqlite(void **stat
 {
     (void)state;
     memory_test m = {db_path(), LARDER__DB_CREATE, 0};
-    assert_open_survives(m, 1, 0);
-    assert_open_survives(m, 1, 1);
+    assert_open_survives(m, 1, 0, 1);
+    assert_open_survives(m, 1, 1, 9);
 }
 
 int main(void)
@@ -876,6 +905,7 @@ int main(void)
         cmocka_unit_test(test_missing_file_is_made_by_create_only),
         cmocka_unit_test(test_creation_that_fails_leaves_no_file),
         cmocka_unit_test(test_processes_that_open_a_new_file_at_once_all_succeed),
+        cmocka_unit_test(test_processes_that_open_a_new_file_at_once_never_see_it_half_made),
         cmocka_unit_test(test_threads_that_open_a_new_file_at_once_all_succeed),
         cmocka_unit_test(test_creation_killed_at_any_change_of_the_disk_is_completed_by_the_next_open),
         cmocka_unit_test(test_creation_cut_by_a_power_failure_is_completed_by_the_next_open),
