@@ -9,4 +9,11 @@ if [ -z "$formatter" ] || ! "$formatter" --version | grep -q 'version 14\.'; the
     exit 0
 fi
 cd "$source"
-find include src cli examples tests -name '*.[ch]' -print0 | xargs -0 "$formatter" --dry-run --Werror
+unformatted=$(find include src cli examples tests -name '*.[ch]' | sort | while read -r file; do
+    "$formatter" "$file" | cmp -s "$file" - || echo "$file"
+done)
+if [ -n "$unformatted" ]; then
+    printf '%s\n' "$unformatted"
+    echo 'clang-format -i would change these files'
+    exit 1
+fi

@@ -16,4 +16,7 @@ larder__body *larder__body_new(const void *bytes, size_t len, int content); /* c
 larder__body *larder__body_retain(larder__body *body);                      /* NULL gives NULL */
 void larder__body_release(larder__body *body);                              /* NULL is fine */
 
+/* The larder_content of a media type that larder_content_name gives; -1 for any other, and NULL. */
+int larder__content_of(const char *name);
+
 #endif

@@ -1,8 +1,8 @@
 /* cache/cache.h: the memory tier over the store, as one cache. Loop thread only.
  *
- * The memory tier is bounded in bytes (entry, body, args not included: it keeps only what serving needs), least recently used
- * goes first. It holds answers of the store (promoted when read from disk) and those that the store did not take.
- * Uses are counted in the entries and saved in bulk through larder__store_uses.
+ * The memory tier is bounded in bytes (entry, body, args not included: it keeps only what serving needs), least
+ * recently used goes first. It holds answers of the store (promoted when read from disk) and those that the store did
+ * not take. Uses are counted in the entries and saved in bulk through larder__store_uses.
  */
 #ifndef LARDER_CACHE_CACHE_H
 #define LARDER_CACHE_CACHE_H
@@ -18,8 +18,8 @@ typedef struct larder__cache_options {
 } larder__cache_options;
 
 typedef struct larder__cache_hit {
-    larder_source source;  /* MEMORY or DISK */
-    larder__body *value;   /* a reference for the caller to release */
+    larder_source source; /* MEMORY or DISK */
+    larder__body *value;  /* a reference for the caller to release */
     int64_t created_ms;
     int64_t expires_ms;
     uint64_t cost_us;
@@ -33,8 +33,9 @@ int larder__cache_get(larder__cache *cache, larder__channel *channel, const uint
                       uint32_t version, int64_t wall_ms, larder__cache_hit *hit);
 
 /* Keeps an answer in both tiers. LARDER_OK stored; LARDER_EOVERLOADED in memory only (the store did not take it);
- * LARDER_ETOOBIG over max_entry_bytes, kept nowhere; LARDER_ECANCELLED an invalidation came after the mark, kept nowhere;
- * LARDER_ENOMEM. In every case an older entry of this key is gone from memory if it was of another version or expired. */
+ * LARDER_ETOOBIG over max_entry_bytes, kept nowhere; LARDER_ECANCELLED an invalidation came after the mark, kept
+ * nowhere; LARDER_ENOMEM. In every case an older entry of this key is gone from memory if it was of another version or
+ * expired. */
 int larder__cache_put(larder__cache *cache, const larder__record *record, larder__mark mark);
 
 /* For larder__store_options.on_invalidated. */

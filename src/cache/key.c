@@ -55,8 +55,8 @@ static int update_parts(EVP_MD_CTX *context, const char *channel, size_t channel
                         const char *scope, size_t scope_len)
 {
     return EVP_DigestUpdate(context, channel, channel_len) && EVP_DigestUpdate(context, "", 1)
-        && EVP_DigestUpdate(context, args, args_len)
-        && (scope == NULL || (EVP_DigestUpdate(context, "", 1) && EVP_DigestUpdate(context, scope, scope_len)));
+           && EVP_DigestUpdate(context, args, args_len)
+           && (scope == NULL || (EVP_DigestUpdate(context, "", 1) && EVP_DigestUpdate(context, scope, scope_len)));
 }
 
 static int update_gathered(EVP_MD_CTX *context, const char *channel, size_t channel_len, const char *args,
@@ -82,10 +82,9 @@ int larder__hasher_key(larder__hasher *hasher, uint8_t key[LARDER_KEY_SIZE], con
         return LARDER_ESYSTEM;
     }
     int is_short = channel_len <= LARDER_CHANNEL_MAX && scope_len <= LARDER_CHANNEL_MAX && args_len < GATHERED
-        && channel_len + args_len + scope_len + 2 <= GATHERED;
-    int updated = is_short
-        ? update_gathered(hasher->context, channel, channel_len, args, args_len, scope, scope_len)
-        : update_parts(hasher->context, channel, channel_len, args, args_len, scope, scope_len);
+                   && channel_len + args_len + scope_len + 2 <= GATHERED;
+    int updated = is_short ? update_gathered(hasher->context, channel, channel_len, args, args_len, scope, scope_len)
+                           : update_parts(hasher->context, channel, channel_len, args, args_len, scope, scope_len);
     return updated && EVP_DigestFinal_ex(hasher->context, key, NULL) ? LARDER_OK : LARDER_ESYSTEM;
 }
 

@@ -14,8 +14,8 @@ void larder__hasher_free(larder__hasher *hasher);
 int larder__hasher_key(larder__hasher *hasher, uint8_t key[LARDER_KEY_SIZE], const char *channel, size_t channel_len,
                        const char *args, size_t args_len, const char *scope, size_t scope_len);
 
-/* LARDER_OK, or LARDER_EINVAL with a sentence that says `what` ("channel", "scope") is empty, over 255 bytes, holds a NUL, or
- * is not UTF-8, and where. */
+/* LARDER_OK, or LARDER_EINVAL with a sentence that says `what` ("channel", "scope") is empty, over 255 bytes, holds a
+ * NUL, or is not UTF-8, and where. */
 int larder__name_check(const char *what, const char *name, size_t len, larder_error *error);
 
 #endif

@@ -9,8 +9,8 @@
 
 #include <string.h>
 
-#define BLOCK_OVERHEAD 16   /* what malloc adds to a block: its size and rounding */
-#define TABLE_SHARE 16      /* of the map: 8 to 16 bytes of buckets an entry, while it grows */
+#define BLOCK_OVERHEAD 16    /* what malloc adds to a block: its size and rounding */
+#define TABLE_SHARE 16       /* of the map: 8 to 16 bytes of buckets an entry, while it grows */
 #define CLOCK_TOLERANCE 1000 /* ms: clocks are nudged back a little all the time */
 
 static uint64_t hash_of(const uint8_t key[LARDER_KEY_SIZE])
@@ -46,7 +46,7 @@ static void add(uint64_t *counter, uint64_t by) /* one writer, any readers */
 uint64_t larder__memory_entry_bytes(size_t value_len)
 {
     return (uint64_t)value_len + 1 + sizeof(larder__body) + sizeof(larder__memory_entry) + 2 * BLOCK_OVERHEAD
-        + TABLE_SHARE;
+           + TABLE_SHARE;
 }
 
 int larder__memory_init(larder__memory *memory, size_t limit, const larder__validity *validity)
@@ -93,7 +93,7 @@ void larder__memory_release(larder__memory *memory)
 static int is_dead(const larder__memory *memory, const larder__memory_entry *entry, int64_t wall_ms)
 {
     return entry->expires_ms <= wall_ms || entry->created_ms > wall_ms + CLOCK_TOLERANCE
-        || !larder__validity_holds_channel(memory->validity, entry->channel, entry->number);
+           || !larder__validity_holds_channel(memory->validity, entry->channel, entry->number);
 }
 
 static void count_use(larder__memory *memory, larder__memory_entry *entry, int64_t wall_ms)
@@ -211,8 +211,7 @@ size_t larder__memory_sweep(larder__memory *memory, size_t limit, int64_t wall_m
     return removed;
 }
 
-void larder__memory_note_use(larder__memory *memory, const uint8_t key[LARDER_KEY_SIZE], uint32_t hits,
-                             int64_t used_ms)
+void larder__memory_note_use(larder__memory *memory, const uint8_t key[LARDER_KEY_SIZE], uint32_t hits, int64_t used_ms)
 {
     if (memory->pending_count == LARDER__MEMORY_PENDING) {
         return;

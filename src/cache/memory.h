@@ -30,24 +30,24 @@ typedef struct larder__memory_entry {
     larder__channel *channel; /* borrowed; outlives the entry */
     int64_t created_ms;
     int64_t expires_ms;
-    uint64_t number;          /* of the mark: see validity.h */
+    uint64_t number; /* of the mark: see validity.h */
     uint32_t version;
-    uint32_t uses;            /* since the last save */
-    larder__body *value;      /* a reference of its own */
+    uint32_t uses;       /* since the last save */
+    larder__body *value; /* a reference of its own */
     uint64_t cost_us;
     int64_t used_ms;
-    larder__list dirty;       /* linked while uses > 0 */
+    larder__list dirty; /* linked while uses > 0 */
 } larder__memory_entry;
 
 typedef struct larder__memory {
     larder__map map;
-    larder__list lru;         /* hot to cold */
-    larder__list dirty;       /* used longest ago first */
-    larder__list *cursor;     /* where the sweep goes on, towards the hot end; the head: from the cold end again */
+    larder__list lru;     /* hot to cold */
+    larder__list dirty;   /* used longest ago first */
+    larder__list *cursor; /* where the sweep goes on, towards the hot end; the head: from the cold end again */
     const larder__validity *validity; /* borrowed */
     uint64_t limit;
-    uint64_t bytes;           /* atomic */
-    uint64_t entries;         /* atomic */
+    uint64_t bytes;   /* atomic */
+    uint64_t entries; /* atomic */
     size_t pending_count;
     larder__use pending[LARDER__MEMORY_PENDING];
 } larder__memory;

@@ -418,7 +418,9 @@ void larder__dispatch(larder *l)
         larder__request_time_out(l, larder__mono_ns(&l->clock));
         larder__dispatch_changed(l);
     }
-    if (larder__list_empty(&l->ready) && !larder__inbox_waiting(l->inbox)) {
+    if (!larder__list_empty(&l->ready)) {
+        larder__inbox_stir(l->inbox); /* what came from other threads has not done so */
+    } else if (!larder__inbox_waiting(l->inbox)) {
         larder__inbox_rest(l->inbox);
     }
     if (l->state != LARDER__OPEN) {

@@ -12,18 +12,6 @@ static const char *const source_names[] = {
     [LARDER_SOURCE_DISK] = "disk",
 };
 
-static const char *const content_names[] = {
-    [LARDER_CONTENT_JSON] = "application/json",
-    [LARDER_CONTENT_TEXT] = "text/plain; charset=utf-8",
-    [LARDER_CONTENT_BYTES] = "application/octet-stream",
-};
-
-const char *larder_content_name(larder_content content)
-{
-    int known = content >= LARDER_CONTENT_JSON && content <= LARDER_CONTENT_BYTES;
-    return content_names[known ? content : LARDER_CONTENT_BYTES];
-}
-
 int larder_response_success(const larder_response *response)
 {
     return response->outcome.code == NULL;
@@ -134,7 +122,7 @@ static void put_metadata(larder__buf *buf, const larder_response *response)
     const larder_response_metadata *meta = &response->meta;
     larder__buf_format(buf, ",\"metadata\":{\"cached\":%s,\"source\":\"%s\",\"contentType\":\"%s\"",
                        meta->cached ? "true" : "false", source_names[meta->source],
-                       content_names[larder_response_content(response)]);
+                       larder_content_name(larder_response_content(response)));
     put_time(buf, "createdAt", meta->created_ms);
     put_time(buf, "expiresAt", meta->expires_ms);
     put_duration(buf, "executionTime", meta->execution_time_ns);

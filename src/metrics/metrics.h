@@ -1,5 +1,6 @@
-/* metrics/metrics.h: counters of the instance and of each channel. Counted on the loop by plain stores that other threads may
- * read (relaxed atomics: a mov on the usual machines); what was counted since the last time is handed to the store. */
+/* metrics/metrics.h: counters of the instance and of each channel. Counted on the loop by plain stores that other
+ * threads may read (relaxed atomics: a mov on the usual machines); what was counted since the last time is handed to
+ * the store. */
 #ifndef LARDER_METRICS_METRICS_H
 #define LARDER_METRICS_METRICS_H
 
@@ -11,10 +12,10 @@ typedef struct larder__metrics larder__metrics;
 /* One channel's counters, to be kept by its handler. Times are summed in nanoseconds and saved in whole microseconds;
  * what is over stays for the next save, so that rounding loses nothing. */
 typedef struct larder__channel_metrics {
-    larder__list link;         /* among those that changed since the last save */
+    larder__list link; /* among those that changed since the last save */
     larder__map_node node;
-    larder__channel *channel;  /* NULL: unknown channels */
-    larder__counters unsaved;  /* its times only hold what a failed save gave back */
+    larder__channel *channel; /* NULL: unknown channels */
+    larder__counters unsaved; /* its times only hold what a failed save gave back */
     uint64_t response_time_ns;
     uint64_t max_response_time_ns;
     uint64_t handler_time_ns;
@@ -30,9 +31,9 @@ larder__channel_metrics *larder__metrics_channel(larder__metrics *metrics, larde
 
 /* Hot path: one call a response. Nothing allocates or fails. */
 typedef struct larder__measure {
-    larder_source source;       /* where the answer came from */
+    larder_source source; /* where the answer came from */
     int success;
-    int missed;                 /* the cache was asked and had nothing */
+    int missed; /* the cache was asked and had nothing */
     uint64_t response_time_ns;
 } larder__measure;
 void larder__metrics_request(larder__channel_metrics *channel);

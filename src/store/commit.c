@@ -180,7 +180,7 @@ static int apply_put(larder__writer *writer, larder__item *item)
         return status;
     }
     sqlite3_stmt *put = larder__db_statement(writer->db, LARDER__SQL_ENTRY_PUT);
-    const char *type = larder__content_type(value->content);
+    const char *type = larder_content_name((larder_content)value->content);
     larder__bind_blob(put, ":key", item->key, LARDER_KEY_SIZE);
     larder__bind_int(put, ":channel_id", item->channel->row_id);
     larder__bind_int(put, ":version", record->version);
@@ -278,13 +278,15 @@ int larder__writer_commit(larder__writer *writer, larder__list *group)
     if (status != LARDER_OK) {
         return status;
     }
-    if (larder__list_empty(group)) {
-        status = probe(writer);
-    }
+    int before = sqlite3_total_changes(writer->db->handle);
     for (larder__list *link = group->next; link != group && status == LARDER_OK; link = link->next) {
         larder__item *item = LARDER__CONTAINER(link, larder__item, link);
         with_invalidations |= item->kind == LARDER__ITEM_INVALIDATE;
         status = apply(writer, item);
+    }
+    if (status == LARDER_OK && __atomic_load_n(&writer->failing, __ATOMIC_RELAXED) != 0
+        && sqlite3_total_changes(writer->db->handle) == before) {
+        status = probe(writer);
     }
     return larder__writer_end(writer, status, with_invalidations);
 }

@@ -28,7 +28,7 @@
  * groups of 500, checkpoints included; 8 KiB 1,219 bytes and 32,000. Gets are equal. 8 MiB of pages hold the index of that
  * many keys; 32 MiB were not faster. Overwriting what is deleted (secure_delete) cost nothing that could be measured. */
 #define PAGE_BYTES 4096
-#define CACHE_KIB 8192
+#define CACHE_KIB 16384
 
 /* ---- statuses ---- */
 
@@ -177,6 +177,7 @@ static int run(larder__db *db, enum larder__sql id)
 int larder__db_begin(larder__db *db)
 {
     db->failed_code = SQLITE_OK;
+    larder__db_rollback(db); /* of a transaction whose rollback found no memory */
     return run(db, LARDER__SQL_TRANSACTION_BEGIN);
 }
 
@@ -193,9 +194,10 @@ int larder__db_commit(larder__db *db)
     return status;
 }
 
+/* The statement is prepared beforehand, but after a change of the schema SQLite prepares it again: that may want memory. */
 void larder__db_rollback(larder__db *db)
 {
-    if (!sqlite3_get_autocommit(db->handle)) {
+    for (int tries = 0; tries < 2 && !sqlite3_get_autocommit(db->handle); tries++) {
         run(db, LARDER__SQL_TRANSACTION_ROLLBACK);
     }
 }
@@ -447,7 +449,7 @@ static int set_up(opening *o, larder_error *error)
     return status;
 }
 
-/* So that a rollback needs no memory. */
+/* So that a rollback needs no memory, as long as the schema stays. */
 static int prepare_transactions(opening *o, larder_error *error)
 {
     static const enum larder__sql needed[] = {LARDER__SQL_TRANSACTION_BEGIN, LARDER__SQL_TRANSACTION_COMMIT,

@@ -37,6 +37,7 @@ typedef struct larder__item {
 
     larder__map_node overlay;  /* loop: PUT, and INVALIDATE of a key */
     int in_overlay;            /* loop */
+    struct larder__item *under; /* loop: PUT, the waiting invalidation of its key whose place it took in the overlay */
 
     uint8_t key[LARDER_KEY_SIZE]; /* PUT, INVALIDATE of a key; not changed after the push, as the rest */
     larder__channel *channel;
@@ -95,6 +96,7 @@ typedef struct larder__writer {
 
     /* Read anywhere, atomically. */
     int failing;                 /* 0, or why the last commit failed */
+    int distrusted;              /* our slot in the lock file is set */
     uint64_t commits;
     uint64_t errors;
 
@@ -184,6 +186,7 @@ struct larder__store {
 
     int degraded;                /* DEGRADED was said */
     uint64_t lost;               /* since then */
+    int unsaved;                 /* 0, or the failure that an answer was given up for; the next flush says it */
     uint64_t not_stored;         /* atomic */
     uint64_t unreported;         /* not stored because the queue was full, since the last event */
     uint64_t reported_at;        /* mono */
@@ -207,9 +210,5 @@ void larder__reader_pause(larder__store *store); /* after a failure */
 /* store.c */
 void larder__store_read_failed(larder__store *store, int status);
 void larder__store_read_worked(larder__store *store);
-
-/* The media types as stored; index is larder_content. */
-const char *larder__content_type(int content);
-int larder__content_of(const char *type); /* -1 unknown */
 
 #endif

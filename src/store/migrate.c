@@ -170,6 +170,7 @@ static int check_version(larder__db *db, const larder__migrate_list *list, int *
 int larder__migrate_version(larder__db *db, const larder__migrate_list *list, int *version, larder_error *error)
 {
     *version = 0;
+    larder__db_rollback(db); /* of a transaction whose rollback found no memory */
     if (larder__db_run(db, larder__db_statement(db, LARDER__SQL_TRANSACTION_BEGIN_READ)) != LARDER_OK) {
         return larder__db_fail(error, db, "cannot read the schema");
     }

@@ -175,12 +175,17 @@ static int fail_header(const header *h, const char *path, larder_error *error)
                         path);
 }
 
-/* What the connection says, the -wal included. */
+/* What the connection says, the -wal included; all of one moment, since somebody may be making the file just now. The close
+ * that follows ends the transaction. */
 static int ask_connection(larder__probe *probe, sqlite3 *handle, larder_error *error)
 {
     const char *texts[2] = {"PRAGMA application_id", larder__sql_texts[LARDER__SQL_SCHEMA_OBJECTS]};
     sqlite3_int64 values[2] = {0, 0};
     sqlite3_busy_timeout(handle, LARDER__DB_BUSY_MS);
+    int begun = sqlite3_exec(handle, larder__sql_texts[LARDER__SQL_TRANSACTION_BEGIN_READ], NULL, NULL, NULL);
+    if (begun != SQLITE_OK) {
+        return fail_handle(error, handle, begun, probe->path);
+    }
     for (int i = 0; i < 2; i++) {
         sqlite3_stmt *statement = NULL;
         int code = sqlite3_prepare_v2(handle, texts[i], -1, &statement, NULL);

@@ -225,15 +225,35 @@ static void overlay_drop(larder__store *store, larder__item *item)
     }
 }
 
-/* Takes the place of what was there for this key: the newest counts. */
+/* Takes the place of what was there for this key: the newest counts. An answer remembers the invalidation that it
+ * stands before: if it is given up and the invalidation still waits, the row in the file must stay hidden. */
 static void overlay_set(larder__store *store, larder__item *item)
 {
     larder__item *older = overlay_find(store, item->key);
     if (older != NULL) {
+        if (item->kind == LARDER__ITEM_PUT) {
+            item->under = older->kind == LARDER__ITEM_PUT ? older->under : older;
+        }
         overlay_drop(store, older);
     }
     larder__map_insert(&store->overlay, &item->overlay, hash_key(item->key));
     item->in_overlay = 1;
+}
+
+/* The item is back from the writer. */
+static void overlay_leave(larder__store *store, larder__item *item)
+{
+    if (item->in_overlay) {
+        overlay_drop(store, item);
+        if (item->under != NULL) {
+            overlay_set(store, item->under);
+        }
+    } else if (item->kind == LARDER__ITEM_INVALIDATE && item->what == LARDER__INVALIDATE_KEY) {
+        larder__item *above = overlay_find(store, item->key);
+        if (above != NULL && above->under == item) {
+            above->under = NULL;
+        }
+    }
 }
 
 static int overlay_get(larder__store *store, const larder__item *item, uint32_t version, int64_t wall_ms,
@@ -285,6 +305,7 @@ static void stage(larder__store *store, larder__item *item, int urgent, int retr
 static void count_not_stored(larder__store *store, int failing)
 {
     __atomic_add_fetch(&store->not_stored, 1, __ATOMIC_RELAXED);
+    store->unsaved = failing != 0 ? failing : store->unsaved;
     if (store->degraded || failing != 0) {
         store->lost++;
     } else {
@@ -371,6 +392,10 @@ static void invalidate_with_spare(larder__store *store, uint64_t number)
 static void note_pending(larder__store *store, larder__item *item)
 {
     store->invalidations++;
+    if (__atomic_load_n(&store->writer.failing, __ATOMIC_RELAXED) != 0) { /* the next try may be seconds away */
+        __atomic_store_n(&store->writer.distrusted, 1, __ATOMIC_RELAXED);
+        larder__lockfile_distrust(store->lock, store->writer.origin, 1);
+    }
     if (item->what == LARDER__INVALIDATE_KEY) {
         overlay_set(store, item);
     } else if (item->what == LARDER__INVALIDATE_CHANNEL) {
@@ -568,9 +593,18 @@ static void put_done(larder__store *store, larder__item *item)
     }
 }
 
+/* "OK" means that no failure has kept what was answered before out of the file. */
+static void flush_done(larder__store *store, larder__item *item)
+{
+    if (item->status == LARDER_OK) {
+        item->status = store->unsaved;
+        store->unsaved = 0;
+    }
+}
+
 static void item_done(larder__store *store, larder__item *item)
 {
-    overlay_drop(store, item);
+    overlay_leave(store, item);
     switch (item->kind) {
     case LARDER__ITEM_PUT:
         put_done(store, item);
@@ -581,9 +615,11 @@ static void item_done(larder__store *store, larder__item *item)
     case LARDER__ITEM_REOPENED:
         reopened(store, item);
         break;
+    case LARDER__ITEM_FLUSH:
+        flush_done(store, item);
+        break;
     case LARDER__ITEM_COUNT:
     case LARDER__ITEM_USES:
-    case LARDER__ITEM_FLUSH:
         break;
     }
 }

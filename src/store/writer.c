@@ -330,11 +330,10 @@ static void give_up(larder__writer *writer, int status)
 
 static void count_kept(larder__writer *writer, const larder__list *group)
 {
-    size_t before = writer->kept_invalidations;
     for (larder__list *link = group->next; link != group; link = link->next) {
         writer->kept_invalidations -= (size_t)LARDER__CONTAINER(link, larder__item, link)->kept;
     }
-    if (before > 0 && writer->kept_invalidations == 0) {
+    if (writer->kept_invalidations == 0 && __atomic_exchange_n(&writer->distrusted, 0, __ATOMIC_RELAXED)) {
         larder__lockfile_distrust(writer->lock, writer->origin, 0);
     }
 }
@@ -355,6 +354,7 @@ static void after_success(larder__writer *writer, larder__list *group, uint64_t 
 static void after_failure(larder__writer *writer, const larder__list *group, int status, uint64_t now)
 {
     if (has_invalidation(group)) {
+        __atomic_store_n(&writer->distrusted, 1, __ATOMIC_RELAXED);
         larder__lockfile_distrust(writer->lock, writer->origin, 1);
     }
     writer->pause_ms = writer->pause_ms == 0 ? FIRST_PAUSE_MS : writer->pause_ms * 2;

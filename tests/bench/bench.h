@@ -1,4 +1,5 @@
-/* tests/bench/bench.h: what benchmarks share: a clock, medians of rounds, a shuffled order, and tables that read well. */
+/* tests/bench/bench.h: what benchmarks share: a clock, medians of rounds, a shuffled order, and tables that read well.
+ */
 #ifndef LARDER_BENCH_H
 #define LARDER_BENCH_H
 
@@ -168,8 +169,8 @@ static inline void bench_file_system(const char *path, char *out, size_t size)
     static const struct {
         unsigned long magic;
         const char *name;
-    } known[] = {{0xef53, "ext4"}, {0x01021994, "tmpfs"}, {0x9123683e, "btrfs"}, {0x58465342, "xfs"},
-                 {0x794c7630, "overlay"}, {0x2fc12fc1, "zfs"}};
+    } known[] = {{0xef53, "ext4"},    {0x01021994, "tmpfs"},   {0x9123683e, "btrfs"},
+                 {0x58465342, "xfs"}, {0x794c7630, "overlay"}, {0x2fc12fc1, "zfs"}};
     struct statfs info;
     snprintf(out, size, "an unknown file system");
     for (size_t i = 0; statfs(path, &info) == 0 && i < sizeof known / sizeof known[0]; i++) {

@@ -2,9 +2,9 @@
  *
  *     bench_cache [ENTRIES [ROUNDS]]      100,000 and 7
  *
- * Larder is used through its public header, on a loop of this program, with metrics on, as they always are. The raw SQLite
- * figures come from connections opened by the library's own opener, so that pragmas and schema are equal, and use nothing
- * else of it. Each round measures everything once, so that a slow minute of the machine is slow for all.
+ * Larder is used through its public header, on a loop of this program, with metrics on, as they always are. The raw
+ * SQLite figures come from connections opened by the library's own opener, so that pragmas and schema are equal, and
+ * use nothing else of it. Each round measures everything once, so that a slow minute of the machine is slow for all.
  */
 #include "bench.h"
 
@@ -19,9 +19,9 @@
 #define ARGS_LEN (sizeof ARGS - 1)
 #define ARGS_DIGITS 13
 #define BATCH 64
-#define GROUP 500       /* puts a transaction of plain SQLite */
-#define HITS 200000     /* requests a round */
-#define PUT_ROUNDS 5    /* at most: each takes some seconds */
+#define GROUP 500    /* puts a transaction of plain SQLite */
+#define HITS 200000  /* requests a round */
+#define PUT_ROUNDS 5 /* at most: each takes some seconds */
 #define CHANNEL "db:search"
 
 typedef struct bench {
@@ -32,13 +32,13 @@ typedef struct bench {
     char value[VALUE_BYTES + 1]; /* JSON: a string */
     const char *path;
     test_random random;
-    uint64_t fresh;       /* numbers the requests that were never sent before */
+    uint64_t fresh; /* numbers the requests that were never sent before */
     larder__hasher *hasher;
     larder__json json;
     uv_loop_t loop;
     larder *l;
     uint32_t answered;
-    uint32_t from[4];     /* answers by larder_source */
+    uint32_t from[4]; /* answers by larder_source */
     int flag;
 } bench;
 
@@ -63,7 +63,9 @@ static void key_of(bench *b, const char *args, uint8_t key[LARDER_KEY_SIZE])
 {
     bench_require(larder__json_canonical(&b->json, args, ARGS_LEN, NULL, NULL) == LARDER_OK
                       && larder__hasher_key(b->hasher, key, CHANNEL, strlen(CHANNEL), b->json.out.data, b->json.out.len,
-                                            NULL, 0) == LARDER_OK, "computing a key");
+                                            NULL, 0)
+                             == LARDER_OK,
+                  "computing a key");
 }
 
 static void prepare(bench *b)
@@ -262,7 +264,8 @@ static void run_raw_gets(bench *b, bench_figure *figure, larder__db *db, uint32_
     sqlite3_stmt *begin;
     sqlite3_stmt *commit;
     bench_require(sqlite3_prepare_v2(db->handle, "BEGIN", -1, &begin, NULL) == SQLITE_OK
-                      && sqlite3_prepare_v2(db->handle, "COMMIT", -1, &commit, NULL) == SQLITE_OK, "preparing");
+                      && sqlite3_prepare_v2(db->handle, "COMMIT", -1, &commit, NULL) == SQLITE_OK,
+                  "preparing");
     bench_shuffle(b->order, b->entries, &b->random);
     bench_watch began = bench_start();
     for (uint32_t i = 0; i < HITS; i++) {
@@ -349,8 +352,13 @@ static void raw_put(bench *b, sqlite3_stmt *put, const uint8_t *key, uint64_t n)
     static const struct {
         const char *name;
         int64_t value;
-    } numbers[] = {{":channel_id", 1}, {":version", 1}, {":seq", 0}, {":created_ms", 1700000000000},
-                   {":expires_ms", 4000000000000}, {":cost_us", 3}, {":size", VALUE_BYTES}};
+    } numbers[] = {{":channel_id", 1},
+                   {":version", 1},
+                   {":seq", 0},
+                   {":created_ms", 1700000000000},
+                   {":expires_ms", 4000000000000},
+                   {":cost_us", 3},
+                   {":size", VALUE_BYTES}};
     static int places[sizeof numbers / sizeof numbers[0]]; /* found once, as one writes it for speed */
     static int key_place, type_place, args_place, value_place;
     if (key_place == 0) {
@@ -387,8 +395,11 @@ static double run_raw_puts(bench *b, uint32_t puts)
         number_args(args, b->fresh + i);
         key_of(b, args, keys[i]);
     }
-    bench_require(sqlite3_exec(db->handle, "PRAGMA wal_autocheckpoint = 1000;"
-                               "INSERT INTO channels VALUES (1, 'db:search', 0)", NULL, NULL, NULL) == SQLITE_OK,
+    bench_require(sqlite3_exec(db->handle,
+                               "PRAGMA wal_autocheckpoint = 1000;"
+                               "INSERT INTO channels VALUES (1, 'db:search', 0)",
+                               NULL, NULL, NULL)
+                      == SQLITE_OK,
                   "making the channel");
     sqlite3_stmt *put = larder__db_statement(db, LARDER__SQL_ENTRY_PUT);
     uint64_t began = uv_hrtime();
@@ -481,7 +492,8 @@ static void measure_parts(bench *b, results *r)
     larder__metrics *metrics = NULL;
     bench_require(larder__validity_init(&validity) == LARDER_OK
                       && larder__memory_init(&memory, (size_t)b->entries * 2 * VALUE_BYTES, &validity) == LARDER_OK
-                      && larder__metrics_new(&metrics, NULL) == LARDER_OK, "allocating");
+                      && larder__metrics_new(&metrics, NULL) == LARDER_OK,
+                  "allocating");
     larder__channel *channel = larder__validity_channel(&validity, CHANNEL, strlen(CHANNEL));
     larder__channel_metrics *counters = larder__metrics_channel(metrics, channel);
     fill_memory(b, &memory, channel);
@@ -503,8 +515,9 @@ static void print_settings(const bench *b)
     static const char *const synchronous[] = {"OFF", "NORMAL", "FULL", "EXTRA"};
     larder__db *db = open_raw(b->path, LARDER__DB_READ);
     printf("  WAL, synchronous=%s, pages of %s bytes, page cache %s KiB, mmap %s; the file has %s MiB\n",
-           synchronous[bench_pragma(db->handle, "synchronous") & 3], bench_number(bench_pragma(db->handle, "page_size")),
-           bench_number(-bench_pragma(db->handle, "cache_size")), bench_number(bench_pragma(db->handle, "mmap_size")),
+           synchronous[bench_pragma(db->handle, "synchronous") & 3],
+           bench_number(bench_pragma(db->handle, "page_size")), bench_number(-bench_pragma(db->handle, "cache_size")),
+           bench_number(bench_pragma(db->handle, "mmap_size")),
            bench_number(bench_pragma(db->handle, "page_count") * bench_pragma(db->handle, "page_size") / 1048576.0));
     larder__db_close(db);
 }
@@ -528,8 +541,8 @@ static void print_report(bench *b, const results *r)
     bench_row("one request a loop turn", &r->disk_one, 0);
     bench_row("raw sqlite3 get, a read transaction every 64", &r->raw_batch, 0);
     bench_row("raw sqlite3 get, one read transaction for all", &r->raw_held, 0);
-    bench_row_number("Larder / raw, both 64 a transaction", bench_median_ratio(&r->disk_batch.cpu, &r->raw_batch.cpu), 2,
-                     0);
+    bench_row_number("Larder / raw, both 64 a transaction", bench_median_ratio(&r->disk_batch.cpu, &r->raw_batch.cpu),
+                     2, 0);
 
     bench_title("Answers stored, of requests that missed", "puts/s", "");
     bench_row_number("Larder, larder_send to the end of larder_flush", bench_median(&r->put), 0, 0);

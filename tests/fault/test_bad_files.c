@@ -1,5 +1,5 @@
-/* tests/fault/test_bad_files.c: what may stand where the database should be. Each is refused with a status of its own and a
- * message that names the path, and is left as it was, byte for byte, together with what lies beside it. */
+/* tests/fault/test_bad_files.c: what may stand where the database should be. Each is refused with a status of its own
+ * and a message that names the path, and is left as it was, byte for byte, together with what lies beside it. */
 #include "driver.h"
 
 #include "child.h"

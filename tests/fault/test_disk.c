@@ -142,8 +142,8 @@ static void test_disk_full_requests_go_on_and_it_heals(void **state)
     assert_string_equal(driver_integrity(path), "ok");
 }
 
-/* Space runs out little by little: what is small may still fit where what was large did not. A flush that says OK tells the
- * truth about all that was answered before it. */
+/* Space runs out little by little: what is small may still fit where what was large did not. A flush that says OK tells
+ * the truth about all that was answered before it. */
 static void test_disk_fills_up_flush_never_claims_what_is_not_there(void **state)
 {
     (void)state;
@@ -242,8 +242,8 @@ static void test_disk_full_an_invalidation_holds_although_it_was_never_committed
     invalidate_on_a_full_disk(0);
 }
 
-/* The new answer for a key is given up with the group that failed; the old one, whose invalidation still waits, lies in the
- * file. Without a memory tier nothing stands before it. */
+/* The new answer for a key is given up with the group that failed; the old one, whose invalidation still waits, lies in
+ * the file. Without a memory tier nothing stands before it. */
 static void test_disk_full_an_old_answer_does_not_come_back_when_the_new_one_is_given_up(void **state)
 {
     (void)state;
@@ -655,7 +655,8 @@ static void test_queue_full_answers_stay_in_memory_and_invalidations_are_kept(vo
     for (int i = 0; i < CLEARS; i++) {
         char args_json[32];
         snprintf(args_json, sizeof args_json, "[%d]", 100 + i);
-        assert_int_equal(larder_invalidate(d.l, "kv", args_json, LARDER_NUL, NULL, on_committed, &done, NULL), LARDER_OK);
+        assert_int_equal(larder_invalidate(d.l, "kv", args_json, LARDER_NUL, NULL, on_committed, &done, NULL),
+                         LARDER_OK);
     }
     larder_metrics metrics = {.size = sizeof metrics};
     driver_turn(&d, 50);

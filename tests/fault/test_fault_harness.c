@@ -1,5 +1,6 @@
-/* tests/fault/test_fault_harness.c: the tools of the fault tests, tried on plain SQLite: do faults reach it, and does the
- * power model lose what it must lose (synchronous=OFF) and keep what SQLite promises (NORMAL: the file, FULL: all)? */
+/* tests/fault/test_fault_harness.c: the tools of the fault tests, tried on plain SQLite: do faults reach it, and does
+ * the power model lose what it must lose (synchronous=OFF) and keep what SQLite promises (NORMAL: the file, FULL: all)?
+ */
 #include "support.h"
 
 #include "fault_vfs.h"
@@ -24,7 +25,8 @@ static sqlite3 *open_wal(const char *path, const char *synchronous)
     char sql[256];
     snprintf(sql, sizeof sql,
              "PRAGMA journal_mode=WAL; PRAGMA synchronous=%s; PRAGMA wal_autocheckpoint=20;"
-             "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB)", synchronous);
+             "CREATE TABLE IF NOT EXISTS t (id INTEGER PRIMARY KEY, body BLOB)",
+             synchronous);
     assert_int_equal(run(db, sql), SQLITE_OK);
     return db;
 }
@@ -132,8 +134,8 @@ static void note_committed(void *user_data)
 typedef struct outcome {
     long images;
     long corrupt;
-    long lost;   /* images in which a committed row is missing */
-    long holes;  /* images in which a later row is there and an earlier is not */
+    long lost;  /* images in which a committed row is missing */
+    long holes; /* images in which a later row is there and an earlier is not */
 } outcome;
 
 static void look(const char *path, const power_round *round, outcome *out)
@@ -143,8 +145,8 @@ static void look(const char *path, const power_round *round, outcome *out)
     assert_int_equal(sqlite3_open_v2(path, &db, SQLITE_OPEN_READWRITE, "unix"), SQLITE_OK);
     sqlite3_stmt *check = NULL;
     int sound = 0;
-    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &check, NULL) == SQLITE_OK &&
-        sqlite3_step(check) == SQLITE_ROW) {
+    if (sqlite3_prepare_v2(db, "PRAGMA integrity_check", -1, &check, NULL) == SQLITE_OK
+        && sqlite3_step(check) == SQLITE_ROW) {
         sound = strcmp((const char *)sqlite3_column_text(check, 0), "ok") == 0;
     }
     sqlite3_finalize(check);

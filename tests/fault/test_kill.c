@@ -1,7 +1,8 @@
 /* tests/fault/test_kill.c: kill -9 at random moments.
  *
- * A child opens a file and does random puts, clears and flushes on one thread. It tells its parent, through a pipe and one line
- * a step, what it is about to do and what was acknowledged. The parent kills it, and then holds the file against the story:
+ * A child opens a file and does random puts, clears and flushes on one thread. It tells its parent, through a pipe and
+ * one line a step, what it is about to do and what was acknowledged. The parent kills it, and then holds the file
+ * against the story:
  *
  *   P k g   the run of key k began that will answer with generation g: from now on it may be in the file
  *   D g     its answer was delivered
@@ -12,8 +13,8 @@
  *   S n     n requests will have been sent  R n n requests were answered
  *   o, O    the file is about to be opened, is open
  *
- * From this follows, for each key, which generations a fresh instance may find and whether it may find none. Runs of a key
- * do not overlap, so that "newest" is defined. LARDER_KILLS sets how many kills; LARDER_TEST_SEED repeats a run.
+ * From this follows, for each key, which generations a fresh instance may find and whether it may find none. Runs of a
+ * key do not overlap, so that "newest" is defined. LARDER_KILLS sets how many kills; LARDER_TEST_SEED repeats a run.
  */
 #include "driver.h"
 
@@ -235,9 +236,9 @@ static int child_main(char **argv)
 
 typedef struct put {
     long generation;
-    int clears;    /* committed clears that came after it */
-    int maybe;     /* clears after it that may be committed */
-    int certain;   /* it was flushed */
+    int clears;  /* committed clears that came after it */
+    int maybe;   /* clears after it that may be committed */
+    int certain; /* it was flushed */
 } put;
 
 typedef struct key_state {
@@ -332,8 +333,10 @@ static void story_hit(story *s, unsigned key, long generation, size_t clears)
     }
     const key_state *k = &s->keys[key];
     if (k->count == 0 || k->puts[k->count - 1].generation != generation || covered == k->count) {
-        snprintf(s->failure, sizeof s->failure, "while running, key %u was answered from the cache with generation %ld, "
-                 "which is %s", key, generation, covered == k->count ? "cleared" : "not the newest");
+        snprintf(s->failure, sizeof s->failure,
+                 "while running, key %u was answered from the cache with generation %ld, "
+                 "which is %s",
+                 key, generation, covered == k->count ? "cleared" : "not the newest");
     }
 }
 
@@ -352,15 +355,33 @@ static void story_line(story *s, const char *line)
     size_t clears = 0;
     sscanf(line + 1, "%u %ld %zu", &key, &number, &clears);
     switch (line[0]) {
-    case 'o': s->opening = 1; break;
-    case 'O': s->opening = 0; break;
-    case 'S': s->sent = strtoul(line + 1, NULL, 10); break;
-    case 'R': s->answered = strtoul(line + 1, NULL, 10); break;
-    case 'P': story_put(s, key, number); break;
-    case 'H': story_hit(s, key, number, clears); break;
-    case 'D': story_delivered(s, strtol(line + 1, NULL, 10)); break;
-    case 'K': story_clear(s, (int)key); break;
-    case 'A': story_clear(s, -1); break;
+    case 'o':
+        s->opening = 1;
+        break;
+    case 'O':
+        s->opening = 0;
+        break;
+    case 'S':
+        s->sent = strtoul(line + 1, NULL, 10);
+        break;
+    case 'R':
+        s->answered = strtoul(line + 1, NULL, 10);
+        break;
+    case 'P':
+        story_put(s, key, number);
+        break;
+    case 'H':
+        story_hit(s, key, number, clears);
+        break;
+    case 'D':
+        story_delivered(s, strtol(line + 1, NULL, 10));
+        break;
+    case 'K':
+        story_clear(s, (int)key);
+        break;
+    case 'A':
+        story_clear(s, -1);
+        break;
     case 'c':
         assert_true(key < s->clear_count);
         s->clears[key].committed = 1;
@@ -372,15 +393,19 @@ static void story_line(story *s, const char *line)
         s->flush_clears = s->clear_count;
         s->flush_answered = s->answered;
         break;
-    case 'F': story_flushed(s); break;
-    default: snprintf(s->failure, sizeof s->failure, "the child says: %s", line); break;
+    case 'F':
+        story_flushed(s);
+        break;
+    default:
+        snprintf(s->failure, sizeof s->failure, "the child says: %s", line);
+        break;
     }
 }
 
 /* Only whole lines count: the kill may have cut the last. */
 static void story_read(story *s, char *text)
 {
-    for (char *line = text; ; ) {
+    for (char *line = text;;) {
         char *end = strchr(line, '\n');
         if (end == NULL) {
             break;
@@ -398,7 +423,8 @@ static void story_read(story *s, char *text)
     }
 }
 
-/* What a fresh instance found for a key: a generation, or -1. Writes why that cannot be; and makes it the only truth. */
+/* What a fresh instance found for a key: a generation, or -1. Writes why that cannot be; and makes it the only truth.
+ */
 static void story_judge(story *s, unsigned key, long found)
 {
     key_state *k = &s->keys[key];
@@ -419,10 +445,11 @@ static void story_judge(story *s, unsigned key, long found)
         if (p == NULL || p < k->puts || p >= k->puts + k->count) {
             snprintf(s->failure, sizeof s->failure, "key %u: generation %ld was never put", key, found);
         } else if (p->clears > 0) {
-            snprintf(s->failure, sizeof s->failure, "key %u: generation %ld is there after a committed clear", key, found);
+            snprintf(s->failure, sizeof s->failure, "key %u: generation %ld is there after a committed clear", key,
+                     found);
         } else if (certain != NULL && p < certain) {
-            snprintf(s->failure, sizeof s->failure, "key %u: generation %ld is there, %ld was flushed after it", key, found,
-                     certain->generation);
+            snprintf(s->failure, sizeof s->failure, "key %u: generation %ld is there, %ld was flushed after it", key,
+                     found, certain->generation);
         }
     }
     k->count = 0;
@@ -482,7 +509,8 @@ static void verify(story *s, tally *t, const char *path, int64_t *requests)
     larder_close_report report = driver_close(&d);
     const char *sound = driver_integrity(path);
     if (report.status != LARDER_OK || strcmp(sound, "ok") != 0) {
-        snprintf(s->failure, sizeof s->failure, "closing: %s; integrity_check: %s", larder_status_name(report.status), sound);
+        snprintf(s->failure, sizeof s->failure, "closing: %s; integrity_check: %s", larder_status_name(report.status),
+                 sound);
     }
     int64_t least = *requests + KEYS + (int64_t)s->requests_flushed;
     int64_t most = *requests + KEYS + (int64_t)s->sent;
@@ -533,7 +561,8 @@ static void live_and_die(story *s, tally *t, test_random *random, const char *pa
     char pad[32];
     snprintf(seed, sizeof seed, "%llu", (unsigned long long)test_random_next(random));
     snprintf(generation, sizeof generation, "%ld", s->last_generation + 1);
-    snprintf(pad, sizeof pad, "%d", test_random_below(random, 3) == 0 ? 40000 : 500); /* large: checkpoints come often */
+    snprintf(pad, sizeof pad, "%d",
+             test_random_below(random, 3) == 0 ? 40000 : 500); /* large: checkpoints come often */
     const char *args[] = {"--child", path, seed, generation, pad, NULL};
     child c;
     child_start(&c, args);
@@ -578,9 +607,10 @@ static void test_kill_at_any_moment_keeps_what_was_acknowledged(void **state)
         story_next(&s);
     }
     story_release(&s);
-    print_message("  %lu kills: %lu creating, %lu opening, %lu committing, %lu flushing, %lu idle; %lu acknowledgements, "
-                  "%lu flushed answers, %lu found\n", kills, t.creating, t.opening, t.committing, t.flushing, t.idle,
-                  t.acknowledgements, t.certain, t.found);
+    print_message(
+        "  %lu kills: %lu creating, %lu opening, %lu committing, %lu flushing, %lu idle; %lu acknowledgements, "
+        "%lu flushed answers, %lu found\n",
+        kills, t.creating, t.opening, t.committing, t.flushing, t.idle, t.acknowledgements, t.certain, t.found);
 }
 
 int main(int argc, char **argv)

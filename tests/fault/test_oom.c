@@ -1,12 +1,13 @@
 /* tests/fault/test_oom.c: memory runs out, at every single point.
  *
- * One scenario opens a new file, registers, sends what hits, misses, fails and is refused, invalidates, flushes and closes. It runs
- * again and again: the first time the first allocation fails, then the second, until a run makes fewer; once with that one
- * failure, once with no memory from there on. Each time: no crash, nothing leaked, every call that was accepted is answered
- * exactly once, closing completes, and a fresh instance with memory never finds what was invalidated.
+ * One scenario opens a new file, registers, sends what hits, misses, fails and is refused, invalidates, flushes and
+ * closes. It runs again and again: the first time the first allocation fails, then the second, until a run makes fewer;
+ * once with that one failure, once with no memory from there on. Each time: no crash, nothing leaked, every call that
+ * was accepted is answered exactly once, closing completes, and a fresh instance with memory never finds what was
+ * invalidated.
  *
- * Whose allocations: Larder's own, SQLite's, libuv's. SQLite makes thousands, of which a sample spread over all is taken;
- * LARDER_OOM_ALL=1 takes each.
+ * Whose allocations: Larder's own, SQLite's, libuv's. SQLite makes thousands, of which a sample spread over all is
+ * taken; LARDER_OOM_ALL=1 takes each.
  */
 #include "driver.h"
 
@@ -105,8 +106,8 @@ typedef struct scene {
     int callbacks;
     int flush_done;
     int closed;
-    int invalidated;       /* was accepted */
-    long found;            /* generation of the last answer of "kv" */
+    int invalidated; /* was accepted */
+    long found;      /* generation of the last answer of "kv" */
     int freed;
     int registered;
     char wrong[600];
@@ -201,8 +202,8 @@ static void on_answer(const larder_response *response, void *user_data)
     }
     larder_response_release(larder_response_retain(response));
     const char *data = larder_response_data(response, NULL);
-    if (larder_response_success(response) != (data != NULL) ||
-        (data == NULL) != (larder_response_code(response) != NULL && larder_response_message(response) != NULL)) {
+    if (larder_response_success(response) != (data != NULL)
+        || (data == NULL) != (larder_response_code(response) != NULL && larder_response_message(response) != NULL)) {
         snprintf(s->wrong, sizeof s->wrong, "a response is neither an answer nor an error");
     }
     const char *generation = data != NULL ? strstr(data, "\"g\":") : NULL;
@@ -256,7 +257,7 @@ static void on_flushed(int status, void *user_data)
 static void on_event(const larder_event *event, void *user_data)
 {
     if (event->message == NULL) {
-        snprintf(((scene *)user_data)->wrong, sizeof ((scene *)user_data)->wrong, "an event without words");
+        snprintf(((scene *)user_data)->wrong, sizeof((scene *)user_data)->wrong, "an event without words");
     }
 }
 
@@ -424,8 +425,8 @@ static unsigned long scene_once(const source *memory, unsigned long nth, int all
     test_loop_close(&s.loop);
     for (int i = 0; i < s.sends && s.wrong[0] == '\0'; i++) {
         if (s.answered[i] != s.accepted[i]) {
-            snprintf(s.wrong, sizeof s.wrong, "request %d was accepted %d times and answered %d times", i, s.accepted[i],
-                     s.answered[i]);
+            snprintf(s.wrong, sizeof s.wrong, "request %d was accepted %d times and answered %d times", i,
+                     s.accepted[i], s.answered[i]);
         }
     }
     if (s.wrong[0] == '\0' && (s.calls != s.callbacks || s.freed != s.registered || test_alloc_live() != live)) {
@@ -437,7 +438,8 @@ static unsigned long scene_once(const source *memory, unsigned long nth, int all
     }
     remove_file(path);
     if (s.wrong[0] != '\0') {
-        fail_msg("%s, allocation %lu of %lu%s: %s", memory->name, nth, made, all_after ? " and all after" : "", s.wrong);
+        fail_msg("%s, allocation %lu of %lu%s: %s", memory->name, nth, made, all_after ? " and all after" : "",
+                 s.wrong);
     }
     return failed;
 }
@@ -456,7 +458,8 @@ static void every_point(const source *memory, int all_after, unsigned long most)
         runs++;
         nth += stride == 1 ? 1 : 1 + test_random_below(&random, 2 * stride - 1);
     }
-    print_message("  %s%s: a run makes %lu, %lu points tried\n", memory->name, all_after ? ", all after" : "", all, runs);
+    print_message("  %s%s: a run makes %lu, %lu points tried\n", memory->name, all_after ? ", all after" : "", all,
+                  runs);
     assert_true(runs > 0 || all == 0);
 }
 

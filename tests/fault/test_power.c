@@ -1,10 +1,11 @@
 /* tests/fault/test_power.c: the power goes while a program writes. See lib/fault_vfs.h for what the disk may then hold.
  *
- * One thread puts, clears and flushes, one after the other, so that after each step there is one true state. The cut comes at a
- * random change of the files, also while the file is being made and during checkpoints. A fresh instance on what is left must
- * find the state after some step that had begun: with durability FULL, none before the last acknowledged flush; with NORMAL, any
- * (the newest commits may be lost, but in order). In every case the file is sound. The control is a disk that lies about syncs:
- * it must be seen to break all this, or the test proves nothing. LARDER_CUTS sets how many rounds.
+ * One thread puts, clears and flushes, one after the other, so that after each step there is one true state. The cut
+ * comes at a random change of the files, also while the file is being made and during checkpoints. A fresh instance on
+ * what is left must find the state after some step that had begun: with durability FULL, none before the last
+ * acknowledged flush; with NORMAL, any (the newest commits may be lost, but in order). In every case the file is sound.
+ * The control is a disk that lies about syncs: it must be seen to break all this, or the test proves nothing.
+ * LARDER_CUTS sets how many rounds.
  */
 #include "driver.h"
 
@@ -24,9 +25,9 @@ typedef struct state_of {
 } state_of;
 
 typedef struct history {
-    state_of *states;  /* after step i; 0: the empty file */
-    size_t begun;      /* atomic: steps that have begun */
-    size_t flushed;    /* atomic: steps that a flush has acknowledged */
+    state_of *states; /* after step i; 0: the empty file */
+    size_t begun;     /* atomic: steps that have begun */
+    size_t flushed;   /* atomic: steps that a flush has acknowledged */
     size_t begun_at_cut;
     size_t flushed_at_cut;
     long generation;
@@ -203,9 +204,10 @@ static outcome cut_many(const char *name, larder_durability durability, int lyin
     }
     free(h.states);
     fault_vfs_reset();
-    print_message("  %s: %lu cuts, %lu images, %lu steps flushed; %lu lost what was flushed, %lu out of order, %lu unsound, "
-                  "%lu not opened\n", name, rounds, out.images, out.flushed_steps, out.lost, out.disordered, out.unsound,
-                  out.refused);
+    print_message(
+        "  %s: %lu cuts, %lu images, %lu steps flushed; %lu lost what was flushed, %lu out of order, %lu unsound, "
+        "%lu not opened\n",
+        name, rounds, out.images, out.flushed_steps, out.lost, out.disordered, out.unsound, out.refused);
     return out;
 }
 

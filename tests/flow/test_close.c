@@ -494,6 +494,7 @@ int main(void)
         FILE_TOO(test_counters_and_uses_up_to_the_close_are_saved),
         FILE_TOO(test_a_worker_that_hangs_is_left_alone_and_reported),
         MEMORY(test_a_worker_that_returns_within_the_grace_time_is_not_stuck),
+        MEMORY(test_close_waits_for_a_worker_whose_caller_was_answered_already),
         FILE_TOO(test_close_waits_for_a_worker_whose_caller_was_answered_already),
         MEMORY(test_answers_after_the_end_are_dropped_wherever_they_are_given),
     };

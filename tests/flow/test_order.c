@@ -251,21 +251,60 @@ static void count_response(const larder_response *response, void *user_data)
     ++*(int *)user_data;
 }
 
+static void send_ten_thousand(void *answers)
+{
+    for (int i = 0; i < 10000; i++) {
+        assert_int_equal(larder_send(f.l, "echo", "1", 1, NULL, count_response, answers, NULL, NULL), LARDER_OK);
+    }
+}
+
+static void assert_taken_over_several_turns(const int *answers)
+{
+    int turns = 0;
+    while (*answers < 10000) {
+        uv_run(&f.loop, UV_RUN_ONCE); /* hangs if the loop sleeps on what is left */
+        turns++;
+    }
+    assert_in_range(turns, 5, 100);
+}
+
 static void test_a_long_queue_is_taken_over_several_turns(void **state)
 {
     (void)state;
     int answers = 0;
-    int turns = 0;
     flow_register(&f, "echo", echo, NULL);
     settle();
+    send_ten_thousand(&answers);
+    assert_taken_over_several_turns(&answers);
+}
+
+static int all_answered;
+
+static void count_to_ten_thousand(const larder_response *response, void *user_data)
+{
+    count_response(response, user_data);
+    all_answered = *(int *)user_data == 10000;
+}
+
+static void send_ten_thousand_elsewhere(void *answers)
+{
     for (int i = 0; i < 10000; i++) {
-        assert_int_equal(larder_send(f.l, "echo", "1", 1, NULL, count_response, &answers, NULL, NULL), LARDER_OK);
+        assert_int_equal(larder_send(f.l, "echo", "1", 1, NULL, count_to_ten_thousand, answers, NULL, NULL), LARDER_OK);
     }
-    while (answers < 10000) {
-        uv_run(&f.loop, UV_RUN_ONCE);
-        turns++;
-    }
-    assert_in_range(turns, 5, 100);
+}
+
+static void test_a_long_queue_from_another_thread_keeps_the_loop_awake(void **state)
+{
+    (void)state;
+    int answers = 0;
+    flow_close(&f, 0);
+    f.options.metrics_interval_ms = 3600000; /* no timer shall wake it instead */
+    flow_open(&f);
+    flow_register(&f, "echo", echo, NULL);
+    settle();
+    all_answered = 0;
+    run_in_thread(send_ten_thousand_elsewhere, &answers);
+    test_run_until(&f.loop, &all_answered);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
@@ -281,6 +320,7 @@ int main(void)
         TEST(test_an_invalidation_inside_a_callback_holds_for_what_is_sent_after_it),
         TEST(test_callbacks_that_send_do_not_starve_the_loop),
         TEST(test_a_long_queue_is_taken_over_several_turns),
+        TEST(test_a_long_queue_from_another_thread_keeps_the_loop_awake),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -1,5 +1,5 @@
-/* tests/lib/child.h: this test program once more, as a process of its own that can be killed. It is executed anew, not only
- * forked, since threads and locks do not survive a fork. */
+/* tests/lib/child.h: this test program once more, as a process of its own that can be killed. It is executed anew, not
+ * only forked, since threads and locks do not survive a fork. */
 #ifndef LARDER_TEST_CHILD_H
 #define LARDER_TEST_CHILD_H
 
@@ -12,7 +12,7 @@
 
 typedef struct child {
     pid_t pid;
-    int said;  /* read here what the child says */
+    int said; /* read here what the child says */
     int tell;
     char *text; /* all that was read so far, NUL-terminated */
     size_t len;

@@ -252,7 +252,8 @@ int64_t driver_number(const char *path, const char *sql)
     sqlite3 *db = NULL;
     sqlite3_stmt *statement = prepare(&db, path, SQLITE_OPEN_READWRITE, sql);
     sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, NULL);
-    int64_t value = statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
+    int64_t value =
+        statement != NULL && sqlite3_step(statement) == SQLITE_ROW ? sqlite3_column_int64(statement, 0) : -1;
     sqlite3_finalize(statement);
     sqlite3_close(db);
     return value;

@@ -10,14 +10,14 @@ typedef struct driver {
     larder *l;
     larder_options options;
     larder_error error;
-    long generation;     /* the handler of "kv" puts this into its answers, and the size below */
+    long generation; /* the handler of "kv" puts this into its answers, and the size below */
     size_t pad;
-    int refuse;          /* the handler of "kv" fails instead: what is answered then comes from the cache */
+    int refuse; /* the handler of "kv" fails instead: what is answered then comes from the cache */
     unsigned long runs;
     /* events, and the last one's words */
     int degraded;
     int recovered;
-    int not_stored;      /* events */
+    int not_stored;            /* events */
     uint64_t not_stored_count; /* their sum */
     uint64_t recovered_count;
     int degraded_status;
@@ -25,12 +25,12 @@ typedef struct driver {
 } driver;
 
 typedef struct driver_answer {
-    int status;          /* of larder_send; what follows only if it is 0 */
-    int times;           /* how often it was answered */
+    int status; /* of larder_send; what follows only if it is 0 */
+    int times;  /* how often it was answered */
     int success;
     larder_source source;
-    long generation;     /* in the answer of "kv"; -1: none */
-    int whole;           /* its bytes are those that the handler gives for this key, generation and size */
+    long generation; /* in the answer of "kv"; -1: none */
+    int whole;       /* its bytes are those that the handler gives for this key, generation and size */
     char code[64];
 } driver_answer;
 

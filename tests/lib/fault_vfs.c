@@ -45,7 +45,7 @@ typedef struct fault_file {
     sqlite3_file *real; /* lies behind this struct */
     node *node;         /* NULL: the power model was off, or the file has no name */
     char *path;
-    int syncs_folder;   /* its next sync does, as the system's VFS does for a new journal or WAL */
+    int syncs_folder; /* its next sync does, as the system's VFS does for a new journal or WAL */
 } fault_file;
 
 typedef struct fault {
@@ -55,7 +55,8 @@ typedef struct fault {
     int code;
 } fault;
 
-static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER; /* guards all below; held during changes, so that they have an order */
+static pthread_mutex_t mutex =
+    PTHREAD_MUTEX_INITIALIZER; /* guards all below; held during changes, so that they have an order */
 static sqlite3_vfs *real_vfs;
 static sqlite3_vfs our_vfs;
 static fault faults[FAULT_OP_COUNT];
@@ -320,7 +321,8 @@ static void node_change(node *n, int truncation, int64_t offset, const void *dat
     changed();
 }
 
-/* All entries of the folder are durable: those that were made and those that were removed. (Tests keep to one folder.) */
+/* All entries of the folder are durable: those that were made and those that were removed. (Tests keep to one folder.)
+ */
 static void folder_synced(void)
 {
     for (node *n = nodes; n != NULL; n = n->next) {
@@ -541,9 +543,25 @@ static int file_shm_unmap(sqlite3_file *file, int delete_it)
 
 /* Version 2: without xFetch, so that nothing is mapped. */
 static const sqlite3_io_methods methods = {
-    2, file_close, file_read, file_write, file_truncate, file_sync, file_size, file_lock, file_unlock,
-    file_check_reserved, file_control, file_sector_size, file_characteristics,
-    file_shm_map, file_shm_lock, file_shm_barrier, file_shm_unmap, NULL, NULL,
+    2,
+    file_close,
+    file_read,
+    file_write,
+    file_truncate,
+    file_sync,
+    file_size,
+    file_lock,
+    file_unlock,
+    file_check_reserved,
+    file_control,
+    file_sector_size,
+    file_characteristics,
+    file_shm_map,
+    file_shm_lock,
+    file_shm_barrier,
+    file_shm_unmap,
+    NULL,
+    NULL,
 };
 
 /* ---- the VFS ---- */
@@ -564,7 +582,8 @@ static int vfs_open(sqlite3_vfs *vfs, const char *name, sqlite3_file *file, int 
         if (rc == SQLITE_OK && name != NULL) {
             f->path = need(strdup(name));
             f->node = power ? node_open(name, existed, f->real) : NULL;
-            f->syncs_folder = (flags & SQLITE_OPEN_CREATE) != 0
+            f->syncs_folder =
+                (flags & SQLITE_OPEN_CREATE) != 0
                 && (flags & (SQLITE_OPEN_MAIN_JOURNAL | SQLITE_OPEN_SUPER_JOURNAL | SQLITE_OPEN_WAL)) != 0;
         }
         f->base.pMethods = f->real->pMethods != NULL ? &methods : NULL;

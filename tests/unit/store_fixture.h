@@ -1,5 +1,5 @@
-/* tests/unit/store_fixture.h: a real store on a temporary file for the tests of the layers above it, turned by hand: the
- * writer's wake-ups are waited for, nothing sleeps. */
+/* tests/unit/store_fixture.h: a real store on a temporary file for the tests of the layers above it, turned by hand:
+ * the writer's wake-ups are waited for, nothing sleeps. */
 #ifndef LARDER_TEST_STORE_FIXTURE_H
 #define LARDER_TEST_STORE_FIXTURE_H
 
@@ -34,7 +34,7 @@ static inline void fixture_wake(void *owner)
 }
 
 static inline void fixture_invalidated(void *owner, larder__invalidation_kind kind, larder__channel *channel,
-                                const uint8_t *key)
+                                       const uint8_t *key)
 {
     store_fixture *f = owner;
     if (f->on_invalidated != NULL) {

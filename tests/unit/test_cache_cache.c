@@ -1,4 +1,5 @@
-/* Both tiers as one, on a real store: what is served from where, what an invalidation takes, and what failures leave. */
+/* Both tiers as one, on a real store: what is served from where, what an invalidation takes, and what failures leave.
+ */
 #include "support.h"
 
 #include "cache/cache.h"
@@ -123,7 +124,8 @@ static void invalidate(fixture *f, larder__invalidation_kind kind, uint32_t n)
     uint8_t key[LARDER_KEY_SIZE];
     key_of(key, n);
     assert_int_equal(larder__store_invalidate(f->s.store, kind, kind == LARDER__INVALIDATE_ALL ? NULL : f->channel,
-                                              kind == LARDER__INVALIDATE_KEY ? key : NULL, NULL, NULL), LARDER_OK);
+                                              kind == LARDER__INVALIDATE_KEY ? key : NULL, NULL, NULL),
+                     LARDER_OK);
 }
 
 #define SOME_MEMORY 100000

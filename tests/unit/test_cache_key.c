@@ -25,7 +25,8 @@ static void expect_hash(larder__hasher *hasher, const char *channel, const char 
     uint8_t key[LARDER_KEY_SIZE];
     char hex[LARDER_KEY_HEX_SIZE];
     assert_int_equal(larder__hasher_key(hasher, key, channel, strlen(channel), args, strlen(args), scope,
-                                        scope == NULL ? 0 : strlen(scope)), LARDER_OK);
+                                        scope == NULL ? 0 : strlen(scope)),
+                     LARDER_OK);
     larder_key_hex(hex, key);
     assert_string_equal(hex, expected);
 }
@@ -77,11 +78,15 @@ static void test_key_of_random_requests_is_the_one_that_sha256sum_computes(void 
         random_text(&random, scope, sizeof scope);
         random_text(&random, args, i % 2 ? sizeof args : 300);
         assert_int_equal(test_shell(&expected, "printf '%%s\\0%%s' '%s' '%s' | sha256sum | cut -c1-64 | tr -d '\\n'",
-                                    channel, args), 0);
+                                    channel, args),
+                         0);
         expect_hash(hasher, channel, args, NULL, expected);
         free(expected);
-        assert_int_equal(test_shell(&expected, "printf '%%s\\0%%s\\0%%s' '%s' '%s' '%s' | sha256sum | cut -c1-64"
-                                    " | tr -d '\\n'", channel, args, scope), 0);
+        assert_int_equal(test_shell(&expected,
+                                    "printf '%%s\\0%%s\\0%%s' '%s' '%s' '%s' | sha256sum | cut -c1-64"
+                                    " | tr -d '\\n'",
+                                    channel, args, scope),
+                         0);
         expect_hash(hasher, channel, args, scope, expected);
         free(expected);
     }
@@ -99,7 +104,8 @@ static void test_key_of_long_and_short_messages_agrees_around_the_gathering_limi
         uint8_t key[LARDER_KEY_SIZE];
         char hex[LARDER_KEY_HEX_SIZE];
         assert_int_equal(test_shell(&expected, "printf 'c\\0%%s' '%.*s' | sha256sum | cut -c1-64 | tr -d '\\n'",
-                                    (int)len, args), 0);
+                                    (int)len, args),
+                         0);
         assert_int_equal(larder__hasher_key(hasher, key, "c", 1, args, len, NULL, 0), LARDER_OK);
         larder_key_hex(hex, key);
         assert_string_equal(hex, expected);

@@ -565,7 +565,7 @@ static void model_prepend(model *m, model_entry entry)
 static int model_dead(const fixture *f, const model_entry *e, int64_t wall_ms)
 {
     return wall_ms >= e->expires_ms || e->created_ms - wall_ms > 1000 || e->number < e->channel->invalidated
-        || e->number < f->validity.all;
+           || e->number < f->validity.all;
 }
 
 static void model_put(const fixture *f, model *m, model_entry entry, int64_t wall_ms)

@@ -94,9 +94,18 @@ static void test_metrics_each_event_is_counted_in_its_column(void **state)
         const char *column;
         int64_t expected;
     } rows[] = {
-        {"requests", 6}, {"responses", 5}, {"errors", 1}, {"memory_hits", 2}, {"disk_hits", 1}, {"misses", 2},
-        {"handler_runs", 2}, {"late_answers", 1}, {"not_stored", 1}, {"response_time_us", 248},
-        {"max_response_time_us", 90}, {"handler_time_us", 135},
+        {"requests", 6},
+        {"responses", 5},
+        {"errors", 1},
+        {"memory_hits", 2},
+        {"disk_hits", 1},
+        {"misses", 2},
+        {"handler_runs", 2},
+        {"late_answers", 1},
+        {"not_stored", 1},
+        {"response_time_us", 248},
+        {"max_response_time_us", 90},
+        {"handler_time_us", 135},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         if (total(&f, "db:search", rows[i].column) != rows[i].expected) {
