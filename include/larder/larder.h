@@ -87,6 +87,9 @@ typedef struct larder_options {
     size_t max_response_bytes;  /* a handler's answer: 16 MiB */
     size_t max_entry_bytes;     /* answers larger than this are not cached: 1 MiB */
     size_t queue_bytes;         /* answers waiting for the writer: 16 MiB; what does not fit stays in memory only */
+    size_t page_cache_bytes;    /* pages of the file kept by the reading connection: 32 MiB; the writer's: a quarter */
+    size_t mmap_bytes;          /* 0; how much of the file the reading connection maps: half the time of a get, but if
+                                   another program cuts the file short, the process ends with SIGBUS */
     uint32_t max_in_flight;     /* requests sent and not answered yet: 100,000; beyond it send is LARDER_EOVERLOADED */
     uint32_t workers;           /* threads for blocking handlers, started when needed: 4 */
     uint32_t default_timeout_ms;/* 30,000; for handlers and requests that name none */
@@ -298,9 +301,11 @@ LARDER_EXPORT int larder_invalidate_channel(larder *l, const char *channel, lard
                                             larder_error *error);
 LARDER_EXPORT int larder_invalidate_all(larder *l, larder_status_cb done, void *user_data, larder_error *error);
 
-/* Writes what is queued: answers, invalidations, counters. `done` comes with LARDER_OK when everything that was answered
- * or invalidated before the call is committed, or, within the lock timeout, with the reason why not (LARDER_EFULL,
- * LARDER_ELOCKED, LARDER_EIO …). Any thread. 0: done comes. */
+/* Writes what is queued: answers, invalidations, counters. `done` comes with LARDER_OK when all that was answered or
+ * invalidated before the call is committed, or, within the lock timeout, with the reason why not (LARDER_EFULL,
+ * LARDER_ELOCKED, LARDER_EIO; LARDER_EMOVED once when the file was deleted and answers were on their way to it).
+ * Answers that were never taken up because the queue was full are not part of it: LARDER_EVENT_NOT_STORED counts them.
+ * Any thread. 0: done comes. */
 LARDER_EXPORT int larder_flush(larder *l, larder_status_cb done, void *user_data);
 /* The same, blocking; returns that status. LARDER_ETHREAD on the loop's thread. */
 LARDER_EXPORT int larder_flush_wait(larder *l);

@@ -1,9 +1,13 @@
 /* base/json_string.c: strings of the scanner: checked, and copied in their one spelling.
  *
- * A run of plain ASCII is copied and looked through eight bytes at a time. Only quotes, backslashes, control characters
+ * A run of plain ASCII is copied and looked through sixteen bytes at a time with SSE2, else eight. Only quotes, backslashes, control characters
  * and the first bytes of longer UTF-8 sequences stop it. A string that fails leaves the scan where it was. */
 #include "base/json_scan.h"
 #include "base/utf8.h"
+
+#ifdef __SSE2__
+#include <emmintrin.h>
+#endif
 
 static int hex_digit(char c)
 {
@@ -157,10 +161,36 @@ static inline uint64_t special_bytes(uint64_t word)
     return (quote | backslash | control | word) & LARDER__HIGH_BITS;
 }
 
+#ifdef __SSE2__
+/* A bit for each of 16 bytes that a run of plain characters cannot hold. As signed bytes, control characters and what is
+ * not ASCII are both below the space. */
+static inline unsigned special_bits(__m128i bytes)
+{
+    __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));
+    __m128i quote = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('"'));
+    __m128i backslash = _mm_cmpeq_epi8(bytes, _mm_set1_epi8('\\'));
+    return (unsigned)_mm_movemask_epi8(_mm_or_si128(low, _mm_or_si128(quote, backslash)));
+}
+#endif
+
 /* Copies plain characters up to the first that is none, or the end. */
 static inline const char *copy_plain(const char *p, const char *end, char **to)
 {
     char *w = *to;
+#ifdef __SSE2__
+    while (end - p >= 16) {
+        __m128i bytes = _mm_loadu_si128((const __m128i *)(const void *)p);
+        unsigned special = special_bits(bytes);
+        _mm_storeu_si128((__m128i *)(void *)w, bytes); /* more than is plain: it will be written over */
+        if (special != 0) {
+            unsigned plain = (unsigned)__builtin_ctz(special);
+            *to = w + plain;
+            return p + plain;
+        }
+        p += 16;
+        w += 16;
+    }
+#endif
     while (end - p >= 8) {
         uint64_t special = special_bytes(larder__load8(p));
         memcpy(w, p, 8); /* more than is plain: it will be written over */

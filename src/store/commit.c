@@ -148,9 +148,6 @@ static int channel_row(larder__writer *writer, larder__channel *channel)
 static int covered(larder__writer *writer, const larder__item *item, int *status)
 {
     *status = LARDER_OK;
-    if (item->generation != writer->generation) {
-        return 1;
-    }
     if (writer->log_head <= item->mark.log_id) {
         return 0;
     }
@@ -171,6 +168,11 @@ static int apply_put(larder__writer *writer, larder__item *item)
     const larder__record *record = &item->record;
     const larder__body *value = record->value;
     int status;
+    if (item->generation != writer->generation) {
+        /* Whether somebody invalidated it was in the log of the file that is gone. */
+        item->status = LARDER_EMOVED;
+        return LARDER_OK;
+    }
     if (covered(writer, item, &status)) {
         item->status = LARDER_ECANCELLED;
         return status;

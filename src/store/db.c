@@ -1,15 +1,16 @@
 /* store/db.c: connections, hardened; their statements; transactions.
  *
- * Happy path of larder__db_open: probe the file (nothing is touched) → make it, if asked → connect → busy handler → limits and
- * switches → check owner and history → page size and WAL mode, for a new file → migrate. A connection only ever sees a file
- * that the probe took for ours or for new.
+ * Happy path of larder__db_open: probe the file (nothing is touched) → make it, if asked → connect → busy handler →
+ * limits and switches → check owner and history → page size and WAL mode, for a new file → migrate. A connection only
+ * ever sees a file that the probe took for ours or for new.
  *
- * Failure: whatever was opened is closed. Where no -wal stood beside the file SQLite removes what it made; a file that this
- * call made is deleted. A crash in the middle leaves a file that the next open completes: no bytes, a header without
- * tables, or some of the migrations.
+ * Failure: whatever was opened is closed. Where no -wal stood beside the file SQLite removes what it made; a file that
+ * this call made is deleted. A crash in the middle leaves a file that the next open completes: no bytes, a header
+ * without tables, or some of the migrations.
  *
- * Neither the database nor its -wal and -shm are ever opened by other means than SQLite: closing a descriptor of them would drop
- * the POSIX locks of every connection of this process. The one exception is the file that is made here, exclusively. */
+ * Neither the database nor its -wal and -shm are ever opened by other means than SQLite: closing a descriptor of them
+ * would drop the POSIX locks of every connection of this process. The one exception is the file that is made here,
+ * exclusively. */
 #include "store/db.h"
 
 #include "base/alloc.h"
@@ -20,15 +21,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
 
-/* Measured with 100,000 entries of 1 KiB: pages of 4 KiB give 1,416 bytes an entry and 42,000 random upserts a second in
- * groups of 500, checkpoints included; 8 KiB 1,219 bytes and 32,000. Gets are equal. 8 MiB of pages hold the index of that
- * many keys; 32 MiB were not faster. Overwriting what is deleted (secure_delete) cost nothing that could be measured. */
+/* Measured with 100,000 entries of 1 KiB: pages of 4 KiB give 1,416 bytes an entry and 42,000 random upserts a second
+ * in groups of 500, checkpoints included; 8 KiB 1,219 bytes and 32,000. Gets are equal. Overwriting what is deleted
+ * (secure_delete) cost nothing that could be measured. */
 #define PAGE_BYTES 4096
-#define CACHE_KIB 16384
+#define CACHE_KIB 2048 /* until larder__db_set_cache */
 
 /* ---- statuses ---- */
 
@@ -194,7 +196,8 @@ int larder__db_commit(larder__db *db)
     return status;
 }
 
-/* The statement is prepared beforehand, but after a change of the schema SQLite prepares it again: that may want memory. */
+/* The statement is prepared beforehand, but after a change of the schema SQLite prepares it again: that may want
+ * memory. */
 void larder__db_rollback(larder__db *db)
 {
     for (int tries = 0; tries < 2 && !sqlite3_get_autocommit(db->handle); tries++) {
@@ -241,15 +244,16 @@ static int refuse_by_mode(const larder__probe *probe, larder__db_mode mode, lard
 {
     int writes = mode == LARDER__DB_WRITE || mode == LARDER__DB_CREATE;
     if (probe->kind == LARDER__PROBE_MISSING) {
-        return mode == LARDER__DB_CREATE
-            ? LARDER_OK
-            : larder__fail(error, LARDER_ENOTFOUND, "there is no file %s", probe->path);
+        return mode == LARDER__DB_CREATE ? LARDER_OK
+                                         : larder__fail(error, LARDER_ENOTFOUND, "there is no file %s", probe->path);
     }
     if (probe->kind == LARDER__PROBE_NEW && mode != LARDER__DB_CREATE) {
-        return larder__fail(error, LARDER_ESCHEMA, "%s is empty: no program has opened it with Larder yet", probe->path);
+        return larder__fail(error, LARDER_ESCHEMA, "%s is empty: no program has opened it with Larder yet",
+                            probe->path);
     }
     if (writes && !probe->writable) {
-        return larder__fail(error, LARDER_EREADONLY, "%s is read-only: make it writable, or give another path", probe->path);
+        return larder__fail(error, LARDER_EREADONLY, "%s is read-only: make it writable, or give another path",
+                            probe->path);
     }
     if (writes && !probe->folder_writable) {
         return larder__fail(error, LARDER_EREADONLY,
@@ -351,14 +355,17 @@ static int set_switches(opening *o)
     return sqlite3_wal_autocheckpoint(o->db->handle, 0);
 }
 
+/* Making and migrating is always done in full: with less, a power cut within a rollback-mode transaction (before WAL
+ * mode) can damage the file. */
 static int set_pragmas(opening *o)
 {
     char text[256];
     int reads = o->mode == LARDER__DB_READ || o->mode == LARDER__DB_VISIT;
+    int full = o->mode == LARDER__DB_CREATE || o->durability == LARDER_DURABILITY_FULL;
     snprintf(text, sizeof text,
              "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA cache_size = -%d; PRAGMA synchronous = %s; "
              "PRAGMA secure_delete = ON; PRAGMA query_only = %s",
-             CACHE_KIB, o->durability == LARDER_DURABILITY_FULL ? "FULL" : "NORMAL", reads ? "ON" : "OFF");
+             CACHE_KIB, full ? "FULL" : "NORMAL", reads ? "ON" : "OFF");
     return sqlite3_exec(o->db->handle, text, NULL, NULL, NULL);
 }
 
@@ -377,8 +384,8 @@ static int harden(opening *o, larder_error *error)
 
 /* ---- a file's form ---- */
 
-/* 1: the journal mode is WAL now. Leaving another mode needs the file for a moment alone, and SQLite does not always call the
- * busy handler for that. */
+/* 1: the journal mode is WAL now. Leaving another mode needs the file for a moment alone, and SQLite does not always
+ * call the busy handler for that. */
 static int wal_mode_once(larder__db *db, int *is_wal)
 {
     sqlite3_stmt *statement = NULL;
@@ -430,10 +437,11 @@ static int set_up(opening *o, larder_error *error)
     int status = larder__migrate_version(o->db, &larder__migrate_embedded, &version, error);
     if (status == LARDER_OK && o->mode != LARDER__DB_CREATE) {
         if (version < LARDER__MIGRATION_COUNT) {
-            return larder__fail(error, LARDER_ESCHEMA,
-                                "%s was made by an older Larder (schema %d, this one has %d): open it once with a program "
-                                "that uses this one",
-                                o->probe.path, version, LARDER__MIGRATION_COUNT);
+            return larder__fail(
+                error, LARDER_ESCHEMA,
+                "%s was made by an older Larder (schema %d, this one has %d): open it once with a program "
+                "that uses this one",
+                o->probe.path, version, LARDER__MIGRATION_COUNT);
         }
         return LARDER_OK;
     }
@@ -445,6 +453,10 @@ static int set_up(opening *o, larder_error *error)
     }
     if (status == LARDER_OK) {
         status = larder__migrate_run(o->db, &larder__migrate_embedded, error);
+    }
+    if (status == LARDER_OK && o->durability != LARDER_DURABILITY_FULL
+        && sqlite3_exec(o->db->handle, "PRAGMA synchronous = NORMAL", NULL, NULL, NULL) != SQLITE_OK) {
+        status = larder__db_fail(error, o->db, "cannot open");
     }
     return status;
 }
@@ -465,8 +477,9 @@ static int prepare_transactions(opening *o, larder_error *error)
 /* A sentence about what to do, where SQLite's own words leave one alone. */
 static void advise(larder_error *error, int status)
 {
-    static const char advice[] = ". Move it and what stands beside it (-wal, -shm) away to begin anew, or try sqlite3 FILE "
-                                 ".recover on a copy";
+    static const char advice[] =
+        ". Move it and what stands beside it (-wal, -shm) away to begin anew, or try sqlite3 FILE "
+        ".recover on a copy";
     if (error != NULL && status == LARDER_ECORRUPT) {
         size_t len = strlen(error->message);
         snprintf(error->message + len, sizeof error->message - len, "%s", advice);
@@ -553,6 +566,21 @@ int larder__db_look(const char *path, larder__db_mode mode, larder_error *error)
         larder__probe_release(&probe);
     }
     return status;
+}
+
+void larder__db_set_cache(larder__db *db, size_t bytes)
+{
+    char text[64];
+    size_t kib = bytes / 1024;
+    snprintf(text, sizeof text, "PRAGMA cache_size = -%d", kib > INT_MAX ? INT_MAX : kib < 64 ? 64 : (int)kib);
+    sqlite3_exec(db->handle, text, NULL, NULL, NULL); /* if it fails the cache stays small */
+}
+
+void larder__db_set_mmap(larder__db *db, size_t bytes)
+{
+    char text[64];
+    snprintf(text, sizeof text, "PRAGMA mmap_size = %lld", bytes > INT64_MAX ? (long long)INT64_MAX : (long long)bytes);
+    sqlite3_exec(db->handle, text, NULL, NULL, NULL); /* if it fails nothing is mapped */
 }
 
 void larder__db_tidy(larder__db *db)

@@ -1,11 +1,12 @@
 /* store/inspect.c: looking into a file from outside.
  *
  * A listing first gathers ids, newest first, at most CHUNK at a time, and then reads each entry by itself: the read
- * transaction of each step is over before the caller sees anything. So a listing that waits in a pager holds neither the
- * WAL nor memory, and what was cleared meanwhile is left out. */
+ * transaction of each step is over before the caller sees anything. So a listing that waits in a pager holds neither
+ * the WAL nor memory, and what was cleared meanwhile is left out. */
 #include "store/inspect.h"
 
 #include "base/alloc.h"
+#include "base/body.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/error.h"
@@ -143,7 +144,7 @@ typedef struct listing {
     size_t capacity;
     int64_t created_ms; /* the place of the last id gathered */
     int64_t id;
-    int64_t log_id;     /* the newest invalidation when they were gathered */
+    int64_t log_id; /* the newest invalidation when they were gathered */
 } listing;
 
 static void listing_init(listing *l, larder_inspect *in)
@@ -159,14 +160,6 @@ static void listing_release(listing *l)
 {
     larder__buf_release(&l->text);
     larder__free(l->ids);
-}
-
-static larder_content content_of(const char *media_type)
-{
-    if (media_type != NULL && strncmp(media_type, "application/json", 16) == 0) {
-        return LARDER_CONTENT_JSON;
-    }
-    return media_type != NULL && strncmp(media_type, "text/", 5) == 0 ? LARDER_CONTENT_TEXT : LARDER_CONTENT_BYTES;
 }
 
 /* Copies a column and a NUL; returns where it lies in the buffer. */
@@ -204,7 +197,8 @@ static int take_row(listing *l, sqlite3_stmt *row, larder_entry_info *info)
     size_t args = keep(&l->text, row, 3);
     info->args_len = (size_t)sqlite3_column_bytes(row, 3);
     info->version = (uint32_t)sqlite3_column_int64(row, 4);
-    info->content = content_of((const char *)sqlite3_column_text(row, 5));
+    int content = larder__content_of((const char *)sqlite3_column_text(row, 5));
+    info->content = content < 0 ? LARDER_CONTENT_BYTES : (larder_content)content;
     info->size = (uint64_t)sqlite3_column_int64(row, 6);
     info->created_ms = sqlite3_column_int64(row, 7);
     info->expires_ms = sqlite3_column_int64(row, 8);
@@ -429,10 +423,13 @@ int larder_inspect_entry(larder_inspect *in, const char *key_prefix, larder_entr
 
 static void take_channel(sqlite3_stmt *row, larder_channel_info *info)
 {
-    uint64_t *fields[] = {&info->entries,       &info->bytes,     &info->expired, &info->requests,
-                          &info->responses,     &info->errors,    &info->memory_hits, &info->disk_hits,
-                          &info->misses,        &info->handler_runs, &info->response_time_us,
-                          &info->max_response_time_us, &info->handler_time_us};
+    uint64_t *fields[] = {&info->entries,          &info->bytes,
+                          &info->expired,          &info->requests,
+                          &info->responses,        &info->errors,
+                          &info->memory_hits,      &info->disk_hits,
+                          &info->misses,           &info->handler_runs,
+                          &info->response_time_us, &info->max_response_time_us,
+                          &info->handler_time_us};
     memset(info, 0, sizeof *info);
     for (size_t i = 0; i < sizeof fields / sizeof fields[0]; i++) {
         *fields[i] = (uint64_t)sqlite3_column_int64(row, (int)i + 1); /* NULL reads as 0 */

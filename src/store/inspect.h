@@ -7,9 +7,9 @@
 #include <larder/inspect.h>
 
 struct larder_inspect {
-    larder__db *reader;      /* LARDER__DB_VISIT */
-    larder__db *writer;      /* NULL unless opened for writing */
-    larder__lockfile *lock;  /* made when first needed */
+    larder__db *reader;     /* LARDER__DB_VISIT */
+    larder__db *writer;     /* NULL unless opened for writing */
+    larder__lockfile *lock; /* made when first needed */
 };
 
 /* A filter, checked, in the form that statements take. */

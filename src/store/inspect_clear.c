@@ -1,9 +1,10 @@
 /* store/inspect_clear.c: clearing from outside.
  *
- * Everything, or a channel: one row in the log of invalidations, one short transaction under the lock file's lock, and no
- * entry is served any more. How many that were is counted afterwards, in a snapshot that was taken under the lock just before the
- * commit. The entries themselves go in slices of SLICE rows, each a transaction of its own with the lock given up between
- * them, so that running programs go on writing; what is left if that is interrupted is swept by them.
+ * Everything, or a channel: one row in the log of invalidations, one short transaction under the lock file's lock, and
+ * no entry is served any more. How many that were is counted afterwards, in a snapshot that was taken under the lock
+ * just before the commit. The entries themselves go in slices of SLICE rows, each a transaction of its own with the
+ * lock given up between them, so that running programs go on writing; what is left if that is interrupted is swept by
+ * them.
  *
  * A prefix of keys: each key is logged and its entry removed in that one transaction.
  *
@@ -85,8 +86,8 @@ static int hold_snapshot(larder__db *reader)
 
 static int log_clear(clearing *c)
 {
-    int status = run_selected(c, c->selection.channel == NULL ? LARDER__SQL_INSPECT_LOG_ALL
-                                                              : LARDER__SQL_INSPECT_LOG_CHANNEL);
+    int status =
+        run_selected(c, c->selection.channel == NULL ? LARDER__SQL_INSPECT_LOG_ALL : LARDER__SQL_INSPECT_LOG_CHANNEL);
     c->log_id = sqlite3_last_insert_rowid(c->in->writer->handle);
     return status;
 }
@@ -170,8 +171,8 @@ static int on_commit(void *pages, sqlite3 *handle, const char *name, int wal_pag
     return SQLITE_OK;
 }
 
-/* Deleting writes pages too: the WAL is emptied on the way, in steps of their own. The clear itself was synced to the disk;
- * a slice that a power cut undoes is swept again. */
+/* Deleting writes pages too: the WAL is emptied on the way, in steps of their own. The clear itself was synced to the
+ * disk; a slice that a power cut undoes is swept again. */
 static void remove_rows(clearing *c)
 {
     larder__db *db = c->in->writer;

@@ -67,6 +67,7 @@ typedef struct larder__writer {
     /* Set before the thread starts. */
     const char *path;
     larder_durability durability;
+    size_t page_cache_bytes;
     const larder_clock *clock;
     uint64_t origin;             /* names this instance in the log; never 0 */
     uint32_t commit_interval_ms;

@@ -1,13 +1,14 @@
 /* store/lockfile.c: flock(2) across processes, and a page of counters that all of them map.
  *
  * Job. An exclusive lock that the kernel drops when its holder dies, and signals between processes that cost a load.
- * flock belongs to an open file description: two instances in one process exclude each other, as two processes do. A forked
- * child shares the description; it must not unlock what its parent holds, so it only ever closes (O_CLOEXEC keeps
- * programs that are started from having it at all, since the lock lives as long as any copy).
+ * flock belongs to an open file description: two instances in one process exclude each other, as two processes do. A
+ * forked child shares the description; it must not unlock what its parent holds, so it only ever closes (O_CLOEXEC
+ * keeps programs that are started from having it at all, since the lock lives as long as any copy).
  *
- * Failure. Touching a mapped page that the file no longer has is SIGBUS. Blocks are allocated before mapping, so that a full disk
- * shows there; and whoever takes the lock looks at the size, and restores it. Between that, a program of the same user that
- * truncates the file while others run it can still end them: nothing but Larder has business with this file. */
+ * Failure. Touching a mapped page that the file no longer has is SIGBUS. Blocks are allocated before mapping, so that a
+ * full disk shows there; and whoever takes the lock looks at the size, and restores it. Between that, a program of the
+ * same user that truncates the file while others run it can still end them: nothing but Larder has business with this
+ * file. */
 #include "store/lockfile.h"
 
 #include "base/alloc.h"

@@ -1,9 +1,9 @@
-/* store/lockfile.h: the file beside the database (path + "-lock", mode 0600) that keeps writers apart and lets processes
- * notice each other.
+/* store/lockfile.h: the file beside the database (path + "-lock", mode 0600) that keeps writers apart and lets
+ * processes notice each other.
  *
  * flock(2) on it is held around every write transaction and every checkpoint: SQLite up to 3.51.2 can corrupt a WAL
- * database when two connections write or checkpoint at the same instant (sqlite.org/wal.html, section 11). The kernel drops the
- * lock of a process that dies.
+ * database when two connections write or checkpoint at the same instant (sqlite.org/wal.html, section 11). The kernel
+ * drops the lock of a process that dies.
  *
  * Its first page is mapped by all: counters that are raised after commits, read without a system call.
  */
@@ -16,18 +16,18 @@
 #define LARDER__LOCKFILE_PAUSE_MS 5 /* the longest pause between two tries: who gives way to others waits longer */
 
 typedef struct larder__lockfile_page {
-    uint64_t magic;          /* "LRDRlck1" */
-    uint64_t invalidations;  /* raised after each commit that logged an invalidation */
-    uint64_t commits;        /* raised after every commit */
-    uint64_t distrust_all;   /* nonzero: slots ran out; as below */
-    uint64_t distrust[LARDER__LOCKFILE_SLOTS]; /* origins that hold an invalidation they cannot commit; whoever opens the
-                                                  file next invalidates everything first */
+    uint64_t magic;                            /* "LRDRlck1" */
+    uint64_t invalidations;                    /* raised after each commit that logged an invalidation */
+    uint64_t commits;                          /* raised after every commit */
+    uint64_t distrust_all;                     /* nonzero: slots ran out; as below */
+    uint64_t distrust[LARDER__LOCKFILE_SLOTS]; /* origins that hold an invalidation they cannot commit; whoever opens
+                                                  the file next invalidates everything first */
 } larder__lockfile_page;
 
 typedef struct larder__lockfile larder__lockfile;
 
-/* Opens or makes it. LARDER_EACCESS, LARDER_EIO, LARDER_ENOMEM, LARDER_EFOREIGN when something else stands at that path (a
- * directory, a link, another content). */
+/* Opens or makes it. LARDER_EACCESS, LARDER_EIO, LARDER_ENOMEM, LARDER_EFOREIGN when something else stands at that path
+ * (a directory, a link, another content). */
 int larder__lockfile_open(larder__lockfile **out, const char *database_path, larder_error *error);
 /* For readers: an existing one only, mapped for reading; LARDER_ENOTFOUND. */
 int larder__lockfile_open_existing(larder__lockfile **out, const char *database_path, larder_error *error);

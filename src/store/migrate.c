@@ -1,7 +1,7 @@
 /* store/migrate.c: checks and applies migrations/.
  *
- * `migrations` in the file holds number, name and SHA-256 of each text that was applied (sha256sum of the file in migrations/
- * gives the same). A file whose rows differ from what is embedded has another history than this program
+ * `migrations` in the file holds number, name and SHA-256 of each text that was applied (sha256sum of the file in
+ * migrations/ gives the same). A file whose rows differ from what is embedded has another history than this program
  * thinks, and is refused: guessing would destroy somebody's data.
  *
  * Two programs may migrate at once: the version is read again inside the write transaction. */
@@ -79,16 +79,18 @@ static int check_row(larder__db *db, sqlite3_stmt *row, const larder__migration 
         return larder__fail(error, LARDER_ENOMEM, "out of memory while opening %s", path); /* both are NOT NULL */
     }
     if (sqlite3_column_int(row, 0) != expected->version || strcmp(name, expected->name) != 0) {
-        return larder__fail(error, LARDER_ESCHEMA,
-                            "the schema of %s was made by migration %d \"%.60s\", where this Larder has %d \"%s\": use the "
-                            "program that made it, or another path",
-                            path, sqlite3_column_int(row, 0), name, expected->version, expected->name);
+        return larder__fail(
+            error, LARDER_ESCHEMA,
+            "the schema of %s was made by migration %d \"%.60s\", where this Larder has %d \"%s\": use the "
+            "program that made it, or another path",
+            path, sqlite3_column_int(row, 0), name, expected->version, expected->name);
     }
     if (strcmp(sum, hex) != 0) {
-        return larder__fail(error, LARDER_ESCHEMA,
-                            "migration %s was applied to %s with another text (its SHA-256 differs): use the program that "
-                            "made it, or another path",
-                            expected->name, path);
+        return larder__fail(
+            error, LARDER_ESCHEMA,
+            "migration %s was applied to %s with another text (its SHA-256 differs): use the program that "
+            "made it, or another path",
+            expected->name, path);
     }
     return LARDER_OK;
 }
@@ -102,8 +104,8 @@ static int check_history(larder__db *db, const larder__migrate_list *list, int v
         return status;
     }
     if (found == 0 || version == 0) {
-        return larder__fail(error, LARDER_ESCHEMA, "%s names version %d of the schema, but its table of migrations is missing",
-                            path, version);
+        return larder__fail(error, LARDER_ESCHEMA,
+                            "%s names version %d of the schema, but its table of migrations is missing", path, version);
     }
     sqlite3_stmt *row = larder__db_statement(db, LARDER__SQL_SCHEMA_MIGRATIONS);
     if (row == NULL) {
@@ -120,8 +122,9 @@ static int check_history(larder__db *db, const larder__migrate_list *list, int v
     if (code != SQLITE_DONE && code != SQLITE_ROW) {
         status = larder__db_fail(error, db, "cannot read the migrations");
     } else if (status == LARDER_OK && count != version) {
-        status = larder__fail(error, LARDER_ESCHEMA, "%s names version %d of the schema, but %d migrations were applied",
-                              path, version, count);
+        status =
+            larder__fail(error, LARDER_ESCHEMA, "%s names version %d of the schema, but %d migrations were applied",
+                         path, version, count);
     }
     sqlite3_reset(row);
     return status;

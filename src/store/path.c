@@ -47,7 +47,8 @@ static int join(char **out, const char *path, const char *folder, const char *na
     size_t name_len = strlen(name);
     int slash = len == 0 || folder[len - 1] != '/';
     if (len + (size_t)slash + name_len > LARDER__PATH_MAX) {
-        return larder__fail(error, LARDER_EINVAL, "the path of %.200s… is longer than %d bytes", path, LARDER__PATH_MAX);
+        return larder__fail(error, LARDER_EINVAL, "the path of %.200s… is longer than %d bytes", path,
+                            LARDER__PATH_MAX);
     }
     char *joined = larder__malloc(len + (size_t)slash + name_len + 1);
     if (joined == NULL) {

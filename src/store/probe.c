@@ -1,11 +1,10 @@
 /* store/probe.c: recognises a file before a real connection touches it.
  *
- * The header is read through SQLite's own file handle (a connection that has run no statement yet): it makes neither -wal
- * nor -shm, and closing it cannot drop the POSIX locks of another connection of this process, as close(2) would. The header
- * of the main file tells nearly everything: a database is checkpointed right after its migrations. Only where it
- * names no owner or makes no sense, and a -wal with content is there (a crash before or in a checkpoint), is the
- * connection asked, read-only.
- * A -journal is looked at too: see first_transaction_was_cut.
+ * The header is read through SQLite's own file handle (a connection that has run no statement yet): it makes neither
+ * -wal nor -shm, and closing it cannot drop the POSIX locks of another connection of this process, as close(2) would.
+ * The header of the main file tells nearly everything: a database is checkpointed right after its migrations. Only
+ * where it names no owner or makes no sense, and a -wal with content is there (a crash before or in a checkpoint), is
+ * the connection asked, read-only. A -journal is looked at too: see undo_journal.
  *
  * Header: sqlite.org/fileformat2.html, section 1.3. */
 #include "store/probe.h"
@@ -23,7 +22,7 @@
 
 #define HEADER_SIZE 108 /* the database header and the header of the b-tree page that follows it */
 #define WAL_HEADER_SIZE 32
-#define JOURNAL_HEADER_SIZE 20 /* of which: magic, records, nonce, pages of the database before the transaction */
+#define JOURNAL_HEADER_SIZE 28
 
 typedef struct header {
     unsigned char bytes[HEADER_SIZE];
@@ -52,9 +51,10 @@ static int fail_foreign_tables(larder_error *error, const char *path)
 
 static int fail_newer(larder_error *error, const char *path, uint32_t version)
 {
-    return larder__fail(error, LARDER_ENEWER,
-                        "%s was written by a newer Larder (schema %u, this one knows %d): use that version, or another path",
-                        path, version, LARDER__MIGRATION_COUNT);
+    return larder__fail(
+        error, LARDER_ENEWER,
+        "%s was written by a newer Larder (schema %u, this one knows %d): use that version, or another path", path,
+        version, LARDER__MIGRATION_COUNT);
 }
 
 /* ---- the file ---- */
@@ -64,11 +64,11 @@ static int check_type(const char *path, mode_t mode, larder_error *error)
     if (S_ISREG(mode)) {
         return LARDER_OK;
     }
-    const char *what = S_ISDIR(mode) ? "a folder"
-        : S_ISLNK(mode)              ? "a symbolic link"
-        : S_ISFIFO(mode)             ? "a FIFO"
-        : S_ISSOCK(mode)             ? "a socket"
-                                     : "a device";
+    const char *what = S_ISDIR(mode)    ? "a folder"
+                       : S_ISLNK(mode)  ? "a symbolic link"
+                       : S_ISFIFO(mode) ? "a FIFO"
+                       : S_ISSOCK(mode) ? "a socket"
+                                        : "a device";
     return larder__fail(error, LARDER_EFOREIGN, "%s is %s, not a Larder file%s", path, what,
                         S_ISLNK(mode) ? ": give the path that it leads to" : "");
 }
@@ -127,21 +127,30 @@ static int read_header(sqlite3 *handle, const char *path, header *out, larder_er
     return LARDER_OK;
 }
 
-/* A crash within the first transaction of a new file can leave half a page. The journal beside it then says that there were
- * no pages before, and SQLite will take the file back to that. SQLite holds no locks on journals, so reading one is safe. */
-static int first_transaction_was_cut(const char *path)
+/* A power cut within a rollback-mode transaction (a new file's first, or a switch to WAL mode) can leave half a first
+ * page. What counts then is the page before the transaction: SQLite takes the file back to it from the journal beside
+ * it, before anybody reads. Journal: magic, records, nonce, pages before, sector size, page size; in the next sector
+ * the first record: page number, page (fileformat2.html, section 3). It was synced before the first page was written,
+ * so that it is whole where that one is not. SQLite holds no locks on journals, so closing one is safe. */
+static void undo_journal(const char *path, header *h)
 {
     static const unsigned char magic[8] = {0xd9, 0xd5, 0x05, 0xf9, 0x20, 0xa1, 0x63, 0xd7};
-    unsigned char bytes[JOURNAL_HEADER_SIZE] = {0};
+    unsigned char start[JOURNAL_HEADER_SIZE] = {0};
+    unsigned char record[4 + HEADER_SIZE] = {0};
     char *journal = larder__path_beside(path, "-journal");
     int fd = journal == NULL ? -1 : open(journal, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC);
     larder__free(journal);
     if (fd < 0) {
-        return 0;
+        return;
     }
-    ssize_t got = read(fd, bytes, sizeof bytes);
+    if (pread(fd, start, sizeof start, 0) == (ssize_t)sizeof start && memcmp(start, magic, sizeof magic) == 0) {
+        h->file_size = (int64_t)big_endian(start + 16) * big_endian(start + 24);
+        if (pread(fd, record, sizeof record, (off_t)big_endian(start + 20)) == (ssize_t)sizeof record
+            && big_endian(record) == 1) {
+            memcpy(h->bytes, record + 4, HEADER_SIZE);
+        }
+    }
     close(fd);
-    return got == (ssize_t)sizeof bytes && memcmp(bytes, magic, sizeof magic) == 0 && big_endian(bytes + 16) == 0;
 }
 
 static int begins_like_a_database(const header *h)
@@ -157,8 +166,8 @@ static int header_is_sound(const header *h)
         page_size = 65536;
     }
     return begins_like_a_database(h) && page_size >= 512 && (page_size & (page_size - 1)) == 0 && h->bytes[18] >= 1
-        && h->bytes[18] <= 2 && h->bytes[19] >= 1 && h->bytes[19] <= 2
-        && memcmp(h->bytes + 21, fractions, sizeof fractions) == 0 && h->file_size >= (int64_t)page_size;
+           && h->bytes[18] <= 2 && h->bytes[19] >= 1 && h->bytes[19] <= 2
+           && memcmp(h->bytes + 21, fractions, sizeof fractions) == 0 && h->file_size >= (int64_t)page_size;
 }
 
 static int fail_header(const header *h, const char *path, larder_error *error)
@@ -175,8 +184,8 @@ static int fail_header(const header *h, const char *path, larder_error *error)
                         path);
 }
 
-/* What the connection says, the -wal included; all of one moment, since somebody may be making the file just now. The close
- * that follows ends the transaction. */
+/* What the connection says, the -wal included; all of one moment, since somebody may be making the file just now. The
+ * close that follows ends the transaction. */
 static int ask_connection(larder__probe *probe, sqlite3 *handle, larder_error *error)
 {
     const char *texts[2] = {"PRAGMA application_id", larder__sql_texts[LARDER__SQL_SCHEMA_OBJECTS]};
@@ -210,9 +219,12 @@ static int ask_connection(larder__probe *probe, sqlite3 *handle, larder_error *e
     return LARDER_OK;
 }
 
-static int judge(larder__probe *probe, sqlite3 *handle, const header *h, sqlite3_int64 wal, larder_error *error)
+static int judge(larder__probe *probe, sqlite3 *handle, header *h, sqlite3_int64 wal, larder_error *error)
 {
-    if (h->file_size == 0 || first_transaction_was_cut(probe->path)) {
+    if (h->file_size != 0 && !header_is_sound(h)) {
+        undo_journal(probe->path, h);
+    }
+    if (h->file_size == 0) {
         probe->kind = LARDER__PROBE_NEW;
         return LARDER_OK;
     }
@@ -248,12 +260,12 @@ static int look_inside(larder__probe *probe, int64_t size, larder_error *error)
     sqlite3_int64 wal = -1;
     memset(&h, 0, sizeof h);
     h.file_size = size;
-    int code = sqlite3_open_v2(probe->path, &handle,
-                               SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX
-                                   | SQLITE_OPEN_EXRESCODE,
-                               NULL);
-    int status = code == SQLITE_OK ? read_header(handle, probe->path, &h, error)
-                                   : fail_handle(error, handle, code, probe->path);
+    int code =
+        sqlite3_open_v2(probe->path, &handle,
+                        SQLITE_OPEN_READONLY | SQLITE_OPEN_NOFOLLOW | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_EXRESCODE,
+                        NULL);
+    int status =
+        code == SQLITE_OK ? read_header(handle, probe->path, &h, error) : fail_handle(error, handle, code, probe->path);
     if (status == LARDER_OK && wal_size(probe->path, &wal) != LARDER_OK) {
         status = larder__fail(error, LARDER_ENOMEM, "out of memory while opening %s", probe->path);
     }

@@ -24,6 +24,8 @@ int larder__reader_open(larder__store *store, larder_error *error)
     if (status != LARDER_OK) {
         return status;
     }
+    larder__db_set_cache(store->reader, store->options.page_cache_bytes);
+    larder__db_set_mmap(store->reader, store->options.mmap_bytes);
     larder__db_changed(store->reader, &store->data_version);
     status = larder__reader_load(store);
     if (status != LARDER_OK) {
@@ -255,7 +257,9 @@ int larder__reader_get(larder__store *store, larder__channel *channel, const uin
     }
     begin_reading(store);
     sqlite3_stmt *get = larder__db_statement(store->reader, LARDER__SQL_ENTRY_GET);
-    larder__bind_blob(get, ":key", key, LARDER_KEY_SIZE);
+    if (get != NULL) {
+        sqlite3_bind_blob(get, 1, key, LARDER_KEY_SIZE, SQLITE_STATIC); /* :key; by number, for this is the hot path */
+    }
     int code = get == NULL ? sqlite3_errcode(store->reader->handle) : sqlite3_step(get);
     int found = LARDER__MISS;
     if (code == SQLITE_ROW) {

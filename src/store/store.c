@@ -40,6 +40,7 @@ static int open_writer(larder__store *store, larder_error *error)
     }
     writer->path = store->path;
     writer->durability = options->durability;
+    writer->page_cache_bytes = options->page_cache_bytes / 4;
     writer->clock = &store->clock;
     writer->commit_interval_ms = options->commit_interval_ms;
     writer->sweep_interval_ms = options->sweep_interval_ms;

@@ -75,6 +75,7 @@ int larder__writer_open_file(larder__writer *writer, larder_error *error)
     larder__lockfile_unlock(writer->lock);
     larder__db_close(old_db);
     sqlite3_busy_timeout(writer->db->handle, (int)writer->lock_timeout_ms);
+    larder__db_set_cache(writer->db, writer->page_cache_bytes);
     larder__writer_watch_wal(writer);
     return LARDER_OK;
 

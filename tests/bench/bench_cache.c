@@ -45,6 +45,7 @@ typedef struct bench {
 typedef struct results {
     bench_figure memory_batch, memory_one, turn;
     bench_figure disk_batch, disk_one, raw_held, raw_batch;
+    bench_figure mapped_batch, mapped_raw;
     bench_rounds put, put_raw; /* a second */
     bench_figure canonical, hash, lookup, count;
 } results;
@@ -121,7 +122,7 @@ static void run_until_answered(bench *b, uint32_t count)
 
 /* ---- an instance ---- */
 
-static void open_larder(bench *b, const char *path, size_t memory_bytes)
+static void open_larder(bench *b, const char *path, size_t memory_bytes, size_t mmap_bytes)
 {
     larder_options options;
     larder_handler_options handler;
@@ -130,6 +131,7 @@ static void open_larder(bench *b, const char *path, size_t memory_bytes)
     options.path = path;
     options.loop = &b->loop;
     options.memory_bytes = memory_bytes;
+    options.mmap_bytes = mmap_bytes;
     options.queue_bytes = (size_t)1 << 30; /* nothing is refused: the writer's pace is part of what is measured */
     larder_handler_options_init(&handler);
     handler.cacheable = 1;
@@ -233,7 +235,7 @@ static void fill(bench *b)
 
 static void measure_hits(bench *b, results *r)
 {
-    open_larder(b, b->path, (size_t)b->entries * 2 * VALUE_BYTES);
+    open_larder(b, b->path, (size_t)b->entries * 2 * VALUE_BYTES, 0);
     fill(b);
     for (int round = 0; round < b->rounds; round++) {
         run_hits(b, &r->memory_batch, HITS, BATCH, LARDER_SOURCE_MEMORY);
@@ -293,12 +295,15 @@ static larder__db *open_raw(const char *path, larder__db_mode mode)
         fprintf(stderr, "%s\n", error.message);
         exit(1);
     }
+    larder_options defaults; /* the same page cache as Larder's own connections have */
+    larder_options_init(&defaults);
+    larder__db_set_cache(db, mode == LARDER__DB_READ ? defaults.page_cache_bytes : defaults.page_cache_bytes / 4);
     return db;
 }
 
 static void measure_disk_hits(bench *b, results *r)
 {
-    open_larder(b, b->path, 0);
+    open_larder(b, b->path, 0, 0);
     larder__db *db = open_raw(b->path, LARDER__DB_READ);
     static bench_figure warming;
     run_raw_gets(b, &warming, db, HITS); /* the first pass warms the system's page cache */
@@ -307,6 +312,21 @@ static void measure_disk_hits(bench *b, results *r)
         run_hits(b, &r->disk_one, HITS / 4, 1, LARDER_SOURCE_DISK);
         run_raw_gets(b, &r->raw_held, db, HITS);
         run_raw_gets(b, &r->raw_batch, db, BATCH);
+    }
+    larder__db_close(db);
+    close_larder(b);
+}
+
+/* The same with all of the file mapped (option mmap_bytes), which is off unless a program asks. */
+static void measure_mapped_hits(bench *b, results *r)
+{
+    size_t all = (size_t)1 << 30;
+    open_larder(b, b->path, 0, all);
+    larder__db *db = open_raw(b->path, LARDER__DB_READ);
+    larder__db_set_mmap(db, all);
+    for (int round = 0; round < b->rounds; round++) {
+        run_hits(b, &r->mapped_batch, HITS, BATCH, LARDER_SOURCE_DISK);
+        run_raw_gets(b, &r->mapped_raw, db, BATCH);
     }
     larder__db_close(db);
     close_larder(b);
@@ -328,7 +348,7 @@ static void remove_database(const char *path)
 static double run_puts(bench *b, uint32_t puts)
 {
     const char *path = test_path("puts.larder");
-    open_larder(b, path, (size_t)64 << 20);
+    open_larder(b, path, (size_t)64 << 20, 0);
     b->answered = 0;
     uint64_t began = uv_hrtime();
     for (uint32_t sent = 0; sent < puts;) {
@@ -544,6 +564,9 @@ static void print_report(bench *b, const results *r)
     bench_row_number("Larder / raw, both 64 a transaction", bench_median_ratio(&r->disk_batch.cpu, &r->raw_batch.cpu),
                      2, 0);
 
+    bench_row("64 requests a loop turn, mmap_bytes 1 GiB", &r->mapped_batch, 5000);
+    bench_row("raw sqlite3 get, every 64, mmap_size 1 GiB", &r->mapped_raw, 0);
+
     bench_title("Answers stored, of requests that missed", "puts/s", "");
     bench_row_number("Larder, larder_send to the end of larder_flush", bench_median(&r->put), 0, 0);
     bench_row_number("plain SQLite, one thread, 500 a transaction", bench_median(&r->put_raw), 0, 0);
@@ -572,6 +595,7 @@ int main(int argc, char **argv)
     measure_parts(&b, &r);
     measure_hits(&b, &r);
     measure_disk_hits(&b, &r);
+    measure_mapped_hits(&b, &r);
     measure_puts(&b, &r);
     print_report(&b, &r);
     return bench_missed > 0;

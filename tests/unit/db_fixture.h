@@ -1,5 +1,5 @@
-/* tests/unit/db_fixture.h: what the tests of src/store's files share: making a database, looking at it and at its folder from
- * outside, and ending a child at a chosen change of the disk. */
+/* tests/unit/db_fixture.h: what the tests of src/store's files share: making a database, looking at it and at its
+ * folder from outside, and ending a child at a chosen change of the disk. */
 #ifndef LARDER_TEST_DB_FIXTURE_H
 #define LARDER_TEST_DB_FIXTURE_H
 
@@ -89,8 +89,10 @@ static inline void db_assert_shell(const char *path, const char *sql, const char
 static inline char *db_folder(const char *path)
 {
     char *out = NULL;
-    test_shell(&out, "cd \"$(dirname '%s')\" && ls -lA --time-style=+ && find . -type f -print0 | sort -z | xargs -0r sha256sum",
-               path);
+    test_shell(
+        &out,
+        "cd \"$(dirname '%s')\" && ls -lA --time-style=+ && find . -type f -print0 | sort -z | xargs -0r sha256sum",
+        path);
     return out;
 }
 

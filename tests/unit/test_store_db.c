@@ -1,11 +1,7 @@
-/* tests/unit/test_store_db.c: opening: what a file must be, how it is made, what is refused and left alone; transactions. */
+/* Opening: what a file must be, how it is made, what is refused and left alone; statements and transactions. */
 #include "db_fixture.h"
 
 #include "fault_vfs.h"
-#include "sqlite_alloc.h"
-#include "store/migrate.h"
-
-#include <pthread.h>
 
 static larder__db *must_open(const char *path, larder__db_mode mode)
 {
@@ -53,13 +49,16 @@ static void test_new_file_has_its_form_and_says_whose_it_is(void **state)
 {
     (void)state;
     const char *path = db_path();
-    db_make(path);
-    db_assert_shell(path, "PRAGMA application_id; PRAGMA auto_vacuum; PRAGMA journal_mode; PRAGMA page_size",
-                    "1280459858\n2\nwal\n4096");
+    larder__db *db = NULL;
     char *kind = NULL;
+    assert_int_equal(db_create(&db, path, NULL), LARDER_OK);
     test_shell(&kind, "head -c 72 '%s' | tail -c 4", path);
     assert_string_equal(kind, "LRDR"); /* in the main file itself, not only in the WAL */
     free(kind);
+    larder__db_tidy(db);
+    larder__db_close(db);
+    db_assert_shell(path, "PRAGMA application_id; PRAGMA auto_vacuum; PRAGMA journal_mode; PRAGMA page_size",
+                    "1280459858\n2\nwal\n4096");
     assert_false(db_exists(path, "-wal"));
     assert_false(db_exists(path, "-shm"));
 }
@@ -74,8 +73,9 @@ static void test_connection_is_hardened(void **state)
         const char *pragma;
         int64_t value;
     } expected[] = {
-        {"PRAGMA cell_size_check", 1}, {"PRAGMA trusted_schema", 0}, {"PRAGMA synchronous", 1},
-        {"PRAGMA foreign_keys", 0},    {"PRAGMA secure_delete", 1},  {"PRAGMA query_only", 0},
+        {"PRAGMA cell_size_check", 1},    {"PRAGMA trusted_schema", 0},
+        {"PRAGMA synchronous", 1},        {"PRAGMA foreign_keys", 0},
+        {"PRAGMA secure_delete", 1},      {"PRAGMA query_only", 0},
         {"PRAGMA wal_autocheckpoint", 0}, {"PRAGMA busy_timeout", LARDER__DB_BUSY_MS},
     };
     for (size_t i = 0; i < sizeof expected / sizeof expected[0]; i++) {
@@ -151,206 +151,12 @@ static void test_missing_file_is_made_by_create_only(void **state)
     }
 }
 
-static void test_creation_that_fails_leaves_no_file(void **state)
-{
-    (void)state;
-    int failures = 0;
-    for (int64_t room = 0;; room += 4096) {
-        const char *path = db_path();
-        larder__db *db = NULL;
-        fault_vfs_space(room);
-        int status = larder__db_open(&db, path, LARDER__DB_CREATE, LARDER_DURABILITY_NORMAL, NULL);
-        faults_off();
-        if (status == LARDER_OK) {
-            larder__db_close(db);
-            break;
-        }
-        assert_int_equal(status, LARDER_EFULL);
-        assert_false(db_exists(path, ""));
-        assert_false(db_exists(path, "-wal"));
-        assert_false(db_exists(path, "-shm"));
-        assert_false(db_exists(path, "-journal"));
-        failures++;
-    }
-    assert_true(failures > 5);
-}
-
-/* ---- at once, and interrupted ---- */
-
-static int create_and_read(void *argument)
-{
-    larder__db *db = NULL;
-    larder_error error = {0, 0, ""};
-    if (db_create(&db, argument, &error) != LARDER_OK) {
-        fprintf(stderr, "%s\n", error.message);
-        return 1;
-    }
-    larder__db *reader = NULL;
-    if (larder__db_open(&reader, argument, LARDER__DB_READ, LARDER_DURABILITY_NORMAL, &error) != LARDER_OK) {
-        fprintf(stderr, "%s\n", error.message);
-        return 2;
-    }
-    int wrong = db_number(reader, "SELECT count(*) FROM migrations") != LARDER__MIGRATION_COUNT;
-    larder__db_close(reader);
-    larder__db_close(db);
-    return wrong ? 3 : 0;
-}
-
-static void assert_all_succeed(int (*work)(void *argument), const char *path)
-{
-    pid_t children[8];
-    for (int i = 0; i < 8; i++) {
-        children[i] = fork();
-        assert_true(children[i] >= 0);
-        if (children[i] == 0) {
-            _exit(work((void *)(uintptr_t)path));
-        }
-    }
-    for (int i = 0; i < 8; i++) {
-        int status = -1;
-        waitpid(children[i], &status, 0);
-        assert_int_equal(status, 0);
-    }
-}
-
-static void test_processes_that_open_a_new_file_at_once_all_succeed(void **state)
-{
-    (void)state;
-    for (int round = 0; round < 25; round++) {
-        const char *path = db_path();
-        assert_all_succeed(create_and_read, path);
-        db_assert_shell(path, "PRAGMA integrity_check", "ok");
-    }
-}
-
-/* Nobody else takes our lock: then SQLite's own must do. */
-static int create_without_lock(void *argument)
-{
-    larder__db *db = NULL;
-    larder_error error = {0, 0, ""};
-    if (larder__db_open(&db, argument, LARDER__DB_CREATE, LARDER_DURABILITY_NORMAL, &error) != LARDER_OK) {
-        fprintf(stderr, "%s\n", error.message);
-        return 1;
-    }
-    larder__db_close(db);
-    return 0;
-}
-
-static void test_processes_that_open_a_new_file_at_once_never_see_it_half_made(void **state)
-{
-    (void)state;
-    for (int round = 0; round < 25; round++) {
-        const char *path = db_path();
-        assert_all_succeed(create_without_lock, path);
-        db_assert_shell(path, "PRAGMA integrity_check", "ok");
-    }
-}
-
-static void *create_in_thread(void *argument)
-{
-    return (void *)(intptr_t)create_and_read(argument);
-}
-
-static void test_threads_that_open_a_new_file_at_once_all_succeed(void **state)
-{
-    (void)state;
-    for (int round = 0; round < 25; round++) {
-        const char *path = db_path();
-        pthread_t threads[8];
-        for (int i = 0; i < 8; i++) {
-            assert_int_equal(pthread_create(&threads[i], NULL, create_in_thread, (void *)(uintptr_t)path), 0);
-        }
-        for (int i = 0; i < 8; i++) {
-            void *result = NULL;
-            pthread_join(threads[i], &result);
-            assert_null(result);
-        }
-        db_assert_shell(path, "PRAGMA integrity_check", "ok");
-    }
-}
-
-typedef struct crash {
-    const char *path;
-    unsigned long nth;
-} crash;
-
-static void end_process(void *user_data)
-{
-    (void)user_data;
-    _exit(77);
-}
-
-static int create_until_crash(void *argument)
-{
-    crash *c = argument;
-    fault_cut cut = {.on_cut = end_process};
-    larder__db *db = NULL;
-    fault_vfs_cut_at(c->nth, &cut);
-    return db_create(&db, c->path, NULL) == LARDER_OK ? 0 : 1;
-}
-
-static void test_creation_killed_at_any_change_of_the_disk_is_completed_by_the_next_open(void **state)
-{
-    (void)state;
-    int exit_status = 77;
-    unsigned long n = 0;
-    while (exit_status == 77) {
-        crash c = {db_path(), ++n};
-        larder__db *db = NULL;
-        larder_error error = {0, 0, ""};
-        exit_status = db_in_child(create_until_crash, &c);
-        if (db_create(&db, c.path, &error) != LARDER_OK) {
-            fail_msg("after a crash at change %lu: %s", n, error.message);
-        }
-        assert_int_equal(db_number(db, "SELECT count(*) FROM migrations"), LARDER__MIGRATION_COUNT);
-        assert_int_equal(db_number(db, "PRAGMA application_id"), LARDER__APPLICATION_ID);
-        assert_int_equal(db_number(db, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
-        assert_int_equal(mode_of(c.path, ""), 0600);
-        larder__db_close(db);
-    }
-    assert_int_equal(exit_status, 0);
-    print_message("killed at %lu changes\n", n - 1);
-    assert_true(n > 20);
-}
-
-static void test_creation_cut_by_a_power_failure_is_completed_by_the_next_open(void **state)
-{
-    (void)state;
-    unsigned images = 0;
-    test_random random = {test_random_seed("power cut")};
-    for (unsigned long n = 1;; n++) {
-        fault_cut cut = {.folder = test_dir(), .images = 6, .seed = test_random_next(&random)};
-        larder__db *db = NULL;
-        fault_vfs_reset();
-        fault_vfs_power(1);
-        fault_vfs_cut_at(n, &cut);
-        assert_int_equal(db_create(&db, db_path(), NULL), LARDER_OK);
-        larder__db_close(db);
-        faults_off();
-        for (unsigned i = 0; cut.taken && i < cut.images; i++, images++) {
-            char path[4096];
-            larder_error error = {0, 0, ""};
-            snprintf(path, sizeof path, "%s/%u/a.larder", cut.folder, i);
-            if (db_create(&db, path, &error) != LARDER_OK) {
-                fail_msg("a cut at change %lu, outcome %u: %s", n, i, error.message);
-            }
-            assert_int_equal(db_number(db, "SELECT integrity_check = 'ok' FROM pragma_integrity_check"), 1);
-            assert_int_equal(db_number(db, "SELECT count(*) FROM migrations"), LARDER__MIGRATION_COUNT);
-            larder__db_close(db);
-        }
-        if (!cut.taken) {
-            break;
-        }
-    }
-    print_message("%u images\n", images);
-    assert_true(images > 100);
-}
-
 /* ---- what is refused ---- */
 
 typedef struct refusal {
     const char *what;
-    const char *setup; /* a shell command, $f is the path; after a cleanly closed database of ours when it begins with + */
+    const char
+        *setup; /* a shell command, $f is the path; after a cleanly closed database of ours when it begins with + */
     int status;
     const char *says;
 } refusal;
@@ -360,13 +166,15 @@ static const refusal refusals[] = {
     {"a short file", "printf x >$f", LARDER_ECORRUPT, "is not an SQLite database"},
     {"zeros", "head -c 8192 /dev/zero >$f", LARDER_ECORRUPT, "is not an SQLite database"},
     {"a header without pages", "+truncate -s 100 $f", LARDER_ECORRUPT, "damaged"},
-    {"a bad page size", "+printf '\\003\\003' | dd of=$f bs=1 seek=16 conv=notrunc status=none", LARDER_ECORRUPT, "damaged"},
-    {"a damaged schema", "+head -c 3000 /dev/urandom | dd of=$f bs=1 seek=100 conv=notrunc status=none", LARDER_ECORRUPT,
-     ".recover"},
+    {"a bad page size", "+printf '\\003\\003' | dd of=$f bs=1 seek=16 conv=notrunc status=none", LARDER_ECORRUPT,
+     "damaged"},
+    {"a damaged schema", "+head -c 3000 /dev/urandom | dd of=$f bs=1 seek=100 conv=notrunc status=none",
+     LARDER_ECORRUPT, ".recover"},
     {"another application id", "+sqlite3 $f 'PRAGMA application_id = 252006673'", LARDER_EFOREIGN, "0x0f055111"},
     {"another program's tables", "sqlite3 $f 'CREATE TABLE notes (text)'", LARDER_EFOREIGN, "another program"},
-    {"another program's tables in WAL mode", "sqlite3 $f 'PRAGMA journal_mode = WAL; CREATE TABLE notes (text)' >/dev/null",
-     LARDER_EFOREIGN, "another program"},
+    {"another program's tables in WAL mode",
+     "sqlite3 $f 'PRAGMA journal_mode = WAL; CREATE TABLE notes (text)' >/dev/null", LARDER_EFOREIGN,
+     "another program"},
     {"many tables of another program",
      "for i in $(seq 100); do echo \"CREATE TABLE t$i (a, b, c UNIQUE);\"; done | sqlite3 $f", LARDER_EFOREIGN,
      "another program"},
@@ -374,7 +182,8 @@ static const refusal refusals[] = {
     {"a newer version", "+sqlite3 $f 'PRAGMA user_version = 99'", LARDER_ENEWER, "schema 99"},
     {"a changed checksum", "+sqlite3 $f \"UPDATE migrations SET checksum = 'x' WHERE version = 2\"", LARDER_ESCHEMA,
      "0002_metrics"},
-    {"a changed name", "+sqlite3 $f \"UPDATE migrations SET name = 'x' WHERE version = 1\"", LARDER_ESCHEMA, "0001_cache"},
+    {"a changed name", "+sqlite3 $f \"UPDATE migrations SET name = 'x' WHERE version = 1\"", LARDER_ESCHEMA,
+     "0001_cache"},
     {"no table of migrations", "+sqlite3 $f 'DROP TABLE migrations'", LARDER_ESCHEMA, "missing"},
     {"a folder", "mkdir $f", LARDER_EFOREIGN, "a folder"},
     {"a FIFO", "mkfifo $f", LARDER_EFOREIGN, "a FIFO"},
@@ -453,18 +262,20 @@ static void test_foreign_database_whose_tables_are_only_in_its_wal_is_recognised
     refusal r = {"a foreign WAL", "", LARDER_EFOREIGN, "another program"};
     char side[4096];
     snprintf(side, sizeof side, "%s.live", path);
-    assert_int_equal(test_shell(NULL,
-                                "sqlite3 '%s' \"PRAGMA journal_mode = WAL\" \"PRAGMA wal_autocheckpoint = 0\" "
-                                "\"CREATE TABLE notes (text)\" \".shell cp '%s' '%s'; cp '%s-wal' '%s-wal'; cp '%s-shm' "
-                                "'%s-shm'\" >/dev/null",
-                                side, side, path, side, path, side, path),
-                     0);
+    assert_int_equal(
+        test_shell(NULL,
+                   "sqlite3 '%s' \"PRAGMA journal_mode = WAL\" \"PRAGMA wal_autocheckpoint = 0\" "
+                   "\"CREATE TABLE notes (text)\" \".shell cp '%s' '%s'; cp '%s-wal' '%s-wal'; cp '%s-shm' "
+                   "'%s-shm'\" >/dev/null",
+                   side, side, path, side, path, side, path),
+        0);
     assert_true(db_exists(path, "-wal"));
     larder__db *db = NULL;
     larder_error error = {0, 0, ""};
     char *before = NULL;
     char *after = NULL;
     test_shell(&before, "sha256sum '%s' '%s-wal'", path, path);
+    assert_int_equal(larder__db_look(path, LARDER__DB_CREATE, NULL), r.status);
     assert_int_equal(larder__db_open(&db, path, LARDER__DB_CREATE, LARDER_DURABILITY_NORMAL, &error), r.status);
     assert_non_null(strstr(error.message, r.says));
     test_shell(&after, "sha256sum '%s' '%s-wal'", path, path);
@@ -793,107 +604,6 @@ static void test_result_codes_have_their_status(void **state)
     }
 }
 
-/* ---- memory ---- */
-
-typedef struct memory_test {
-    const char *path;
-    larder__db_mode mode;
-    int existing;
-} memory_test;
-
-static int open_under_fault(const memory_test *m, int of_sqlite, unsigned long nth, int all_after, int *failed)
-{
-    larder__db *db = NULL;
-    larder_error error = {0, 0, ""};
-    if (of_sqlite) {
-        sqlite_alloc_fail_at(nth, all_after);
-    } else {
-        test_alloc_fail_at(nth, all_after);
-    }
-    int status = larder__db_open(&db, m->path, m->mode, LARDER_DURABILITY_NORMAL, &error);
-    *failed = of_sqlite ? sqlite_alloc_failed() > 0 : test_alloc_failed() > 0;
-    sqlite_alloc_fail_at(0, 0);
-    test_alloc_fail_at(0, 0);
-    assert_true((status == LARDER_OK) == (db != NULL));
-    if (status != LARDER_OK && (error.status != status || error.message[0] == '\0')) {
-        fail_msg("a failure without words");
-    }
-    larder__db_close(db);
-    return status;
-}
-
-/* Every step-th allocation, and, with all_after, all that come after it. */
-static void assert_open_survives(memory_test m, int of_sqlite, int all_after, unsigned long step)
-{
-    int descriptors = db_open_descriptors();
-    int refused = 0;
-    unsigned long n = 1;
-    for (int failed = 1; failed; n += step) {
-        long live = test_alloc_live();
-        long sqlite_live = sqlite_alloc_live();
-        int status = open_under_fault(&m, of_sqlite, n, all_after, &failed);
-        if (status != LARDER_OK) {
-            refused++;
-            if (status != LARDER_ENOMEM) {
-                fail_msg("allocation %lu: %s", n, larder_status_name(status));
-            }
-        }
-        if (!m.existing && status != LARDER_OK) {
-            assert_false(db_exists(m.path, "")); /* and the next turn makes it anew */
-        } else if (!m.existing) {
-            assert_int_equal(test_shell(NULL, "rm '%s'*", m.path), 0);
-        }
-        assert_int_equal(test_alloc_live(), live);
-        assert_true(n == 1 || sqlite_alloc_live() == sqlite_live);
-        assert_int_equal(db_open_descriptors(), descriptors);
-        assert_true(n < 10000);
-    }
-    print_message("%lu allocations, %d times refused\n", n - 1 - step, refused);
-    assert_true(refused > 2);
-}
-
-static void test_open_survives_every_failed_allocation_of_ours(void **state)
-{
-    (void)state;
-    memory_test create = {db_path(), LARDER__DB_CREATE, 0};
-    assert_open_survives(create, 0, 0, 1);
-    memory_test read = {db_path(), LARDER__DB_VISIT, 1};
-    db_make(read.path);
-    char *before = db_folder(read.path);
-    assert_open_survives(read, 0, 0, 1);
-    char *after = db_folder(read.path);
-    assert_string_equal(before, after);
-    free(before);
-    free(after);
-}
-
-static void test_open_of_a_file_survives_every_failed_allocation_of_sqlite(void **state)
-{
-    (void)state;
-    static const larder__db_mode modes[] = {LARDER__DB_CREATE, LARDER__DB_VISIT};
-    for (size_t i = 0; i < 2; i++) {
-        memory_test m = {db_path(), modes[i], 1};
-        db_make(m.path);
-        char *before = NULL;
-        char *after = NULL;
-        test_shell(&before, "sha256sum '%s'", m.path);
-        assert_open_survives(m, 1, 0, 1);
-        assert_open_survives(m, 1, 1, 9);
-        test_shell(&after, "sha256sum '%s'", m.path);
-        assert_string_equal(before, after);
-        free(before);
-        free(after);
-    }
-}
-
-static void test_creation_survives_every_failed_allocation_of_sqlite(void **state)
-{
-    (void)state;
-    memory_test m = {db_path(), LARDER__DB_CREATE, 0};
-    assert_open_survives(m, 1, 0, 1);
-    assert_open_survives(m, 1, 1, 9);
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -903,12 +613,6 @@ int main(void)
         cmocka_unit_test(test_reading_connections_cannot_write_and_see_what_others_commit),
         cmocka_unit_test(test_file_of_no_bytes_becomes_a_database_for_who_may_create_only),
         cmocka_unit_test(test_missing_file_is_made_by_create_only),
-        cmocka_unit_test(test_creation_that_fails_leaves_no_file),
-        cmocka_unit_test(test_processes_that_open_a_new_file_at_once_all_succeed),
-        cmocka_unit_test(test_processes_that_open_a_new_file_at_once_never_see_it_half_made),
-        cmocka_unit_test(test_threads_that_open_a_new_file_at_once_all_succeed),
-        cmocka_unit_test(test_creation_killed_at_any_change_of_the_disk_is_completed_by_the_next_open),
-        cmocka_unit_test(test_creation_cut_by_a_power_failure_is_completed_by_the_next_open),
         cmocka_unit_test(test_what_is_not_ours_is_refused_with_its_reason_and_not_touched),
         cmocka_unit_test(test_what_a_look_at_the_file_can_tell_is_told_before_anything_is_made),
         cmocka_unit_test(test_foreign_database_whose_tables_are_only_in_its_wal_is_recognised),
@@ -926,12 +630,7 @@ int main(void)
         cmocka_unit_test(test_changes_of_others_are_noticed_and_our_own_are_not),
         cmocka_unit_test(test_file_that_was_deleted_or_replaced_is_moved),
         cmocka_unit_test(test_result_codes_have_their_status),
-        cmocka_unit_test(test_open_survives_every_failed_allocation_of_ours),
-        cmocka_unit_test(test_open_of_a_file_survives_every_failed_allocation_of_sqlite),
-        cmocka_unit_test(test_creation_survives_every_failed_allocation_of_sqlite),
     };
-    test_alloc_install();
-    sqlite_alloc_install();
     fault_vfs_install();
     faults_off();
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,144 +1,7 @@
-/* tests/unit/test_store_inspect.c: looking into a file from outside, and clearing it, beside a program that has it open. */
-#include "db_fixture.h"
-
-#include "fault_vfs.h"
-#include "sqlite_alloc.h"
-
-#include <larder/inspect.h>
-#include <pthread.h>
-#include <sched.h>
-#include <time.h>
-
-#define LATER 9999999999999LL /* expires_ms of what stays */
-
-/* Syncs are not what these tests are about, and take most of the time. */
-static void faults_off(void)
-{
-    fault_vfs_reset();
-    fault_vfs_ignore_syncs(1);
-}
-
-/* ---- a file with entries, held open as a running program would ---- */
-
-typedef struct program {
-    const char *path;
-    larder__db *db;
-    larder__lockfile *lock;
-} program;
-
-static program program_start(void)
-{
-    program p = {db_path(), NULL, NULL};
-    larder_error error = {0, 0, ""};
-    if (db_create(&p.db, p.path, &error) != LARDER_OK) {
-        fail_msg("%s", error.message);
-    }
-    assert_int_equal(larder__lockfile_open(&p.lock, p.path, NULL), LARDER_OK);
-    db_exec(p.db, "INSERT INTO channels (id, name, created_ms) VALUES (1, 'db:search', 0), (2, 'db:getEntry', 0)");
-    return p;
-}
-
-static void program_end(program *p)
-{
-    larder__db_close(p->db);
-    larder__lockfile_close(p->lock);
-}
-
-/* Closed cleanly: the file alone is left. */
-static void program_end_cleanly(program *p)
-{
-    larder__db_tidy(p->db);
-    program_end(p);
-    char name[4096];
-    snprintf(name, sizeof name, "%s-lock", p->path);
-    unlink(name);
-}
-
-static void put(program *p, const char *key_hex, int channel, int64_t created_ms, int64_t expires_ms)
-{
-    char sql[1024];
-    snprintf(sql, sizeof sql,
-             "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, used_ms, hits, cost_us, size, "
-             "content_type, scope, args, value) VALUES (x'%s%0*d', %d, 7, (SELECT ifnull(max(id), 0) FROM invalidations), "
-             "%lld, %lld, 5, 3, 1234, 6, 'application/json', NULL, '[\"%s\"]', '\"%s\"')",
-             key_hex, 64 - (int)strlen(key_hex), 0, channel, (long long)created_ms, (long long)expires_ms, key_hex, key_hex);
-    db_exec(p->db, sql);
-}
-
-/* Five entries: two channels, one expired, one from a clock that was ahead. */
-static program program_with_entries(void)
-{
-    program p = program_start();
-    put(&p, "aa11", 1, 1000, LATER);
-    put(&p, "aa12", 1, 3000, LATER);
-    put(&p, "bb00", 2, 2000, LATER);
-    put(&p, "aa13", 1, 4000, 5000);
-    put(&p, "cc00", 2, LATER - 1, LATER);
-    return p;
-}
-
-/* count entries on channel 1, made quickly. */
-static program program_with_many(int count)
-{
-    program p = program_start();
-    char sql[1024];
-    snprintf(sql, sizeof sql,
-             "BEGIN; WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < %d) "
-             "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, cost_us, size, content_type, args, "
-             "value) SELECT randomblob(32), 1, 1, 0, i / 3, %lld, 1, 4, 'application/json', '[' || i || ']', '1234' FROM n; "
-             "COMMIT",
-             count, LATER);
-    db_exec(p.db, sql);
-    return p;
-}
-
-static larder_inspect *must_open(const char *path, larder_inspect_mode mode)
-{
-    larder_inspect *in = NULL;
-    larder_error error = {0, 0, ""};
-    if (larder_inspect_open(&in, path, mode, &error) != LARDER_OK) {
-        fail_msg("%s", error.message);
-    }
-    return in;
-}
+/* Looking into a file from outside, beside a program that has it open. */
+#include "inspect_fixture.h"
 
 /* ---- listing ---- */
-
-typedef struct seen {
-    char keys[256]; /* their first four digits, each with a blank */
-    int count;
-    int stop_after; /* and return 17 */
-    larder_entry_info last;
-    char texts[256]; /* of the last: channel, scope, args */
-    char last_value[64];
-} seen;
-
-static int see(const larder_entry_info *entry, void *user_data)
-{
-    seen *s = user_data;
-    if (s->count < 40) {
-        strncat(s->keys, entry->key, 4);
-        strcat(s->keys, " ");
-    }
-    s->last = *entry;
-    snprintf(s->texts, sizeof s->texts, "%s %s %s", entry->channel, entry->scope == NULL ? "-" : entry->scope,
-             entry->args);
-    if (entry->value != NULL) {
-        memcpy(s->last_value, entry->value, entry->size < sizeof s->last_value ? entry->size : sizeof s->last_value);
-    }
-    s->count++;
-    return s->stop_after != 0 && s->count == s->stop_after ? 17 : 0;
-}
-
-static void assert_listed(larder_inspect *in, const larder_filter *filter, const char *keys)
-{
-    seen s = {.count = 0};
-    larder_error error = {0, 0, ""};
-    if (larder_inspect_entries(in, filter, see, &s, &error) != LARDER_OK) {
-        fail_msg("%s", error.message);
-    }
-    assert_string_equal(s.keys, keys);
-}
 
 static void test_entries_are_listed_newest_first_without_what_cannot_be_served(void **state)
 {
@@ -227,9 +90,10 @@ static void test_entry_has_all_its_fields(void **state)
 {
     (void)state;
     program p = program_start();
-    db_exec(p.db, "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, used_ms, hits, cost_us, size, "
-                  "content_type, scope, args, value) VALUES (zeroblob(32), 1, 4000000000, 0, 11, 22, 33, 44, 55, 5, "
-                  "'text/plain; charset=utf-8', 'user:1', '[1,\"x\"]', 'a' || char(0) || 'bcd')");
+    db_exec(p.db,
+            "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, used_ms, hits, cost_us, size, "
+            "content_type, scope, args, value) VALUES (zeroblob(32), 1, 4000000000, 0, 11, 22, 33, 44, 55, 5, "
+            "'text/plain; charset=utf-8', 'user:1', '[1,\"x\"]', 'a' || char(0) || 'bcd')");
     larder_inspect *in = must_open(p.path, LARDER_INSPECT_READ);
     seen s = {.count = 0};
     assert_int_equal(larder_inspect_entry(in, "0", see, &s, NULL), LARDER_OK);
@@ -303,8 +167,8 @@ static void test_single_entry_must_be_the_only_one_with_its_prefix(void **state)
 static void test_bad_filters_are_refused_with_words(void **state)
 {
     (void)state;
-    static const char *const prefixes[] = {
-        "g", "0x", "aa ", "\xc3\xa4", "00000000000000000000000000000000000000000000000000000000000000000"};
+    static const char *const prefixes[] = {"g", "0x", "aa ", "\xc3\xa4",
+                                           "00000000000000000000000000000000000000000000000000000000000000000"};
     program p = program_with_entries();
     larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
     seen s = {.count = 0};
@@ -406,21 +270,6 @@ static void test_listing_that_waits_holds_nothing_and_leaves_out_what_goes_meanw
 
 /* ---- channels, the file ---- */
 
-typedef struct channels {
-    larder_channel_info infos[8];
-    char names[8][32];
-    int count;
-} channels;
-
-static int note_channel(const larder_channel_info *channel, void *user_data)
-{
-    channels *c = user_data;
-    assert_true(c->count < 8);
-    snprintf(c->names[c->count], sizeof c->names[0], "%s", channel->channel);
-    c->infos[c->count++] = *channel;
-    return 0;
-}
-
 static void test_channels_have_entries_and_counts_by_name(void **state)
 {
     (void)state;
@@ -468,221 +317,6 @@ static void test_file_tells_its_version_size_and_age(void **state)
     program_end(&p);
 }
 
-/* ---- clearing ---- */
-
-static void test_clear_of_everything_holds_for_running_programs_and_for_answers_to_come(void **state)
-{
-    (void)state;
-    program p = program_with_entries();
-    uint64_t removed = 99;
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-    uint64_t before = larder__lockfile_invalidations(p.lock);
-    assert_int_equal(larder_inspect_clear(in, NULL, &removed, NULL), LARDER_OK);
-    assert_int_equal(removed, 3); /* those that could be served */
-    assert_int_equal(larder__lockfile_invalidations(p.lock), before + 1);
-    assert_int_equal(db_number(p.db, "SELECT count(*) FROM entries"), 0);
-    assert_int_equal(db_number(p.db, "SELECT count(*) FROM invalidations"), 1);
-    assert_int_equal(db_number(p.db, "SELECT kind = 'all' AND origin IS NULL AND created_ms > 1700000000000 "
-                                     "FROM invalidations"),
-                     1);
-    assert_int_equal(larder__lockfile_try(p.lock), 1);
-    assert_int_equal(larder_inspect_clear(in, NULL, &removed, NULL) == LARDER_ELOCKED, 1); /* after its 5 s */
-    larder__lockfile_unlock(p.lock);
-    assert_int_equal(larder_inspect_clear(in, NULL, &removed, NULL), LARDER_OK);
-    assert_int_equal(removed, 0);
-    larder_inspect_close(in);
-    program_end(&p);
-}
-
-typedef struct clear_case {
-    const char *channel;
-    const char *prefix;
-    uint64_t removed;
-    const char *left;
-    const char *log;
-} clear_case;
-
-static void test_clear_by_channel_and_prefix_removes_and_logs_what_it_covers(void **state)
-{
-    (void)state;
-    static const clear_case cases[] = {
-        {"db:search", NULL, 2, "BB00 CC00", "channel db:search "},
-        {"db:getEntry", NULL, 1, "AA11 AA12 AA13", "channel db:getEntry "},
-        {"never:used", NULL, 0, "AA11 AA12 AA13 BB00 CC00", "channel never:used "},
-        {NULL, "aa1", 2, "BB00 CC00", "key  AA11,key  AA12,key  AA13"},
-        {NULL, "aa11", 1, "AA12 AA13 BB00 CC00", "key  AA11"},
-        {NULL, "f", 0, "AA11 AA12 AA13 BB00 CC00", ""},
-        {"db:search", "a", 2, "BB00 CC00", "key  AA11,key  AA12,key  AA13"},
-        {"db:search", "b", 0, "AA11 AA12 AA13 BB00 CC00", ""},
-        {NULL, "", 3, "", "all  "},
-    };
-    for (size_t i = 0; i < sizeof cases / sizeof cases[0]; i++) {
-        program p = program_with_entries();
-        larder_filter filter;
-        uint64_t removed = 99;
-        larder_filter_init(&filter);
-        filter.channel = cases[i].channel;
-        filter.key_prefix = cases[i].prefix;
-        larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-        assert_int_equal(larder_inspect_clear(in, &filter, &removed, NULL), LARDER_OK);
-        larder_inspect_close(in);
-        assert_int_equal(removed, cases[i].removed);
-        db_assert_shell(p.path, "SELECT ifnull(group_concat(k, ' '), '') FROM (SELECT substr(hex(key), 1, 4) AS k "
-                                "FROM entries ORDER BY key)",
-                        cases[i].left);
-        db_assert_shell(p.path, "SELECT ifnull(group_concat(l), '') FROM (SELECT kind || ' ' || ifnull(channel, '') || ' ' "
-                                "|| ifnull(substr(hex(key), 1, 4), '') AS l FROM invalidations ORDER BY key, id)",
-                        cases[i].log);
-        assert_int_equal(larder__lockfile_invalidations(p.lock), 1);
-        program_end(&p);
-    }
-}
-
-static void test_clear_counts_no_entry_that_was_invalidated_before(void **state)
-{
-    (void)state;
-    program p = program_with_entries();
-    uint64_t removed = 99;
-    db_exec(p.db, "INSERT INTO invalidations (kind, channel) VALUES ('channel', 'db:search')");
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-    assert_int_equal(larder_inspect_clear(in, NULL, &removed, NULL), LARDER_OK);
-    assert_int_equal(removed, 1);
-    larder_inspect_close(in);
-    program_end(&p);
-}
-
-typedef struct rival {
-    larder__lockfile *lock;
-    int stop;    /* atomic */
-    int turns;   /* atomic */
-    uint64_t longest_ns;
-} rival;
-
-static uint64_t now_ns(void)
-{
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (uint64_t)now.tv_sec * 1000000000u + (uint64_t)now.tv_nsec;
-}
-
-static void *want_the_lock(void *argument)
-{
-    rival *r = argument;
-    while (!__atomic_load_n(&r->stop, __ATOMIC_SEQ_CST)) {
-        uint64_t start = now_ns();
-        if (larder__lockfile_lock(r->lock, 20000, NULL) == LARDER_OK) {
-            uint64_t waited = now_ns() - start;
-            r->longest_ns = waited > r->longest_ns ? waited : r->longest_ns;
-            larder__lockfile_unlock(r->lock);
-            sched_yield();
-            __atomic_add_fetch(&r->turns, 1, __ATOMIC_SEQ_CST);
-        }
-    }
-    return NULL;
-}
-
-static void test_clear_of_many_gives_the_lock_up_between_slices_and_empties_the_wal(void **state)
-{
-    (void)state;
-    program p = program_with_many(100000);
-    rival r = {p.lock, 0, 0, 0};
-    uint64_t removed = 0;
-    pthread_t thread;
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-    larder__lockfile *other = NULL;
-    assert_int_equal(larder__lockfile_open_existing(&other, p.path, NULL), LARDER_OK);
-    sqlite3_wal_checkpoint_v2(p.db->handle, NULL, SQLITE_CHECKPOINT_TRUNCATE, NULL, NULL);
-    assert_int_equal(pthread_create(&thread, NULL, want_the_lock, &r), 0);
-    uint64_t start = now_ns();
-    assert_int_equal(larder_inspect_clear(in, NULL, &removed, NULL), LARDER_OK);
-    uint64_t took = now_ns() - start;
-    __atomic_store_n(&r.stop, 1, __ATOMIC_SEQ_CST);
-    pthread_join(thread, NULL);
-    assert_int_equal(removed, 100000);
-    assert_int_equal(db_number(p.db, "SELECT count(*) FROM entries"), 0);
-    struct stat wal;
-    char name[4096];
-    snprintf(name, sizeof name, "%s-wal", p.path);
-    assert_int_equal(stat(name, &wal), 0);
-    print_message("%llu ms, %d turns for others, the longest wait %llu ms, WAL %lld KiB\n",
-                  (unsigned long long)(took / 1000000), r.turns, (unsigned long long)(r.longest_ns / 1000000),
-                  (long long)wal.st_size / 1024);
-    assert_true(r.turns >= 90); /* about one a slice */
-    assert_true(wal.st_size < 32 * 1024 * 1024);
-    larder__lockfile_close(other);
-    larder_inspect_close(in);
-    program_end(&p);
-}
-
-static void test_clear_needs_a_handle_for_writing(void **state)
-{
-    (void)state;
-    program p = program_with_entries();
-    larder_error error = {0, 0, ""};
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_READ);
-    assert_int_equal(larder_inspect_clear(in, NULL, NULL, &error), LARDER_EREADONLY);
-    assert_non_null(strstr(error.message, "reading"));
-    larder_inspect_close(in);
-    program_end(&p);
-}
-
-static void test_clear_on_a_file_that_was_replaced_is_moved(void **state)
-{
-    (void)state;
-    program p = program_with_entries();
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-    assert_int_equal(test_shell(NULL, "cp '%s' '%s.2' && mv '%s.2' '%s'", p.path, p.path, p.path, p.path), 0);
-    assert_int_equal(larder_inspect_clear(in, NULL, NULL, NULL), LARDER_EMOVED);
-    larder_inspect_close(in);
-    program_end(&p);
-}
-
-/* Refused at its nth change of the disk: nothing was cleared; or not refused: all was, whatever the slices met. */
-static void test_clear_that_meets_a_failing_disk_clears_all_or_nothing(void **state)
-{
-    (void)state;
-    static const struct {
-        fault_op op;
-        int code;
-        int status;
-    } faults[] = {
-        {FAULT_WRITE, SQLITE_FULL, LARDER_EFULL},
-        {FAULT_WRITE, SQLITE_IOERR_WRITE, LARDER_EIO},
-        {FAULT_SYNC, SQLITE_IOERR_FSYNC, LARDER_EIO},
-    };
-    for (size_t f = 0; f < sizeof faults / sizeof faults[0]; f++) {
-        int refused = 0;
-        for (unsigned long n = 1;; n++) {
-            program p = program_with_entries();
-            larder_error error = {0, 0, ""};
-            uint64_t removed = 0;
-            larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-            fault_vfs_fail(faults[f].op, n, 1, faults[f].code);
-            int status = larder_inspect_clear(in, NULL, &removed, &error);
-            unsigned long failed = fault_vfs_failed();
-            faults_off();
-            if (status == LARDER_OK) {
-                assert_int_equal(removed, 3);
-                assert_listed(in, NULL, "");
-            } else {
-                assert_int_equal(status, faults[f].status);
-                assert_non_null(strstr(error.message, p.path));
-                assert_listed(in, NULL, "aa12 bb00 aa11 ");
-                assert_int_equal(larder__lockfile_try(p.lock), 1);
-                larder__lockfile_unlock(p.lock);
-                assert_int_equal(larder_inspect_clear(in, NULL, &removed, &error), LARDER_OK);
-                refused++;
-            }
-            larder_inspect_close(in);
-            program_end(&p);
-            if (failed == 0) {
-                break;
-            }
-        }
-        assert_true(refused > 0);
-    }
-}
-
 /* ---- what is left behind, what is refused ---- */
 
 static void test_reading_a_cleanly_closed_file_leaves_the_folder_as_it_was(void **state)
@@ -702,19 +336,6 @@ static void test_reading_a_cleanly_closed_file_leaves_the_folder_as_it_was(void 
     assert_string_equal(before, after);
     free(before);
     free(after);
-}
-
-static void test_clearing_a_cleanly_closed_file_leaves_no_wal(void **state)
-{
-    (void)state;
-    program p = program_with_entries();
-    program_end_cleanly(&p);
-    larder_inspect *in = must_open(p.path, LARDER_INSPECT_WRITE);
-    assert_int_equal(larder_inspect_clear(in, NULL, NULL, NULL), LARDER_OK);
-    larder_inspect_close(in);
-    assert_false(db_exists(p.path, "-wal"));
-    assert_false(db_exists(p.path, "-shm"));
-    db_assert_shell(p.path, "SELECT count(*) FROM entries; SELECT kind FROM invalidations", "0\nall");
 }
 
 static void test_reading_sees_what_a_killed_program_committed(void **state)
@@ -793,94 +414,6 @@ static void test_what_cannot_be_opened_is_refused_and_left_as_it_was(void **stat
     }
 }
 
-/* ---- memory ---- */
-
-static int use_everything(const char *path)
-{
-    larder_inspect *in = NULL;
-    larder_error error = {0, 0, ""};
-    larder_file_info info;
-    larder_filter filter;
-    seen s = {.count = 0};
-    channels c = {.count = 0};
-    larder_filter_init(&filter);
-    filter.key_prefix = "aa11";
-    int status = larder_inspect_open(&in, path, LARDER_INSPECT_WRITE, &error);
-    if (status == LARDER_OK) {
-        status = larder_inspect_entries(in, NULL, see, &s, &error);
-    }
-    if (status == LARDER_OK) {
-        status = larder_inspect_entry(in, "bb", see, &s, &error);
-    }
-    if (status == LARDER_OK) {
-        status = larder_inspect_channels(in, note_channel, &c, &error);
-    }
-    if (status == LARDER_OK) {
-        status = larder_inspect_file(in, &info, &error);
-    }
-    if (status == LARDER_OK) {
-        status = larder_inspect_clear(in, &filter, NULL, &error);
-    }
-    if (status == LARDER_OK) {
-        status = larder_inspect_clear(in, NULL, NULL, &error);
-    }
-    larder_inspect_close(in);
-    if (status != LARDER_OK && error.status != status) {
-        fail_msg("a failure without words: %s", larder_status_name(status));
-    }
-    return status;
-}
-
-static void assert_survives(int of_sqlite, unsigned long step)
-{
-    int refused = 0;
-    unsigned long n = 1;
-    program p = program_with_entries();
-    int descriptors = db_open_descriptors();
-    for (int failed = 1; failed; n += step) {
-        db_exec(p.db, "DELETE FROM entries; DELETE FROM invalidations");
-        put(&p, "aa11", 1, 1000, LATER);
-        put(&p, "bb00", 2, 2000, LATER);
-        long live = test_alloc_live();
-        if (of_sqlite) {
-            sqlite_alloc_fail_at(n, 0);
-        } else {
-            test_alloc_fail_at(n, 0);
-        }
-        int status = use_everything(p.path);
-        failed = of_sqlite ? sqlite_alloc_failed() > 0 : test_alloc_failed() > 0;
-        sqlite_alloc_fail_at(0, 0);
-        test_alloc_fail_at(0, 0);
-        if (status != LARDER_OK) {
-            refused++;
-            assert_int_equal(status, LARDER_ENOMEM);
-            assert_int_equal(larder__lockfile_try(p.lock), 1); /* whatever failed, the lock is free */
-            larder__lockfile_unlock(p.lock);
-        } else {
-            assert_int_equal(db_number(p.db, "SELECT count(*) FROM invalidations WHERE kind = 'all'"), 1);
-        }
-        assert_int_equal(test_alloc_live(), live);
-        /* SQLite keeps descriptors of a file on which this process has locks, and uses them again. */
-        assert_true(db_open_descriptors() <= descriptors + 4);
-        assert_true(n < 20000);
-    }
-    print_message("%lu allocations, %d times refused\n", n - 1 - step, refused);
-    assert_true(refused > 10);
-    program_end(&p);
-}
-
-static void test_inspecting_survives_every_failed_allocation_of_ours(void **state)
-{
-    (void)state;
-    assert_survives(0, 1);
-}
-
-static void test_inspecting_survives_every_failed_allocation_of_sqlite(void **state)
-{
-    (void)state;
-    assert_survives(1, 3); /* opening alone is tested at every one, with test_store_db */
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -897,23 +430,11 @@ int main(void)
         cmocka_unit_test(test_listing_that_waits_holds_nothing_and_leaves_out_what_goes_meanwhile),
         cmocka_unit_test(test_channels_have_entries_and_counts_by_name),
         cmocka_unit_test(test_file_tells_its_version_size_and_age),
-        cmocka_unit_test(test_clear_of_everything_holds_for_running_programs_and_for_answers_to_come),
-        cmocka_unit_test(test_clear_by_channel_and_prefix_removes_and_logs_what_it_covers),
-        cmocka_unit_test(test_clear_counts_no_entry_that_was_invalidated_before),
-        cmocka_unit_test(test_clear_of_many_gives_the_lock_up_between_slices_and_empties_the_wal),
-        cmocka_unit_test(test_clear_needs_a_handle_for_writing),
-        cmocka_unit_test(test_clear_on_a_file_that_was_replaced_is_moved),
-        cmocka_unit_test(test_clear_that_meets_a_failing_disk_clears_all_or_nothing),
         cmocka_unit_test(test_reading_a_cleanly_closed_file_leaves_the_folder_as_it_was),
-        cmocka_unit_test(test_clearing_a_cleanly_closed_file_leaves_no_wal),
         cmocka_unit_test(test_reading_sees_what_a_killed_program_committed),
         cmocka_unit_test(test_file_on_read_only_media_can_be_read),
         cmocka_unit_test(test_what_cannot_be_opened_is_refused_and_left_as_it_was),
-        cmocka_unit_test(test_inspecting_survives_every_failed_allocation_of_ours),
-        cmocka_unit_test(test_inspecting_survives_every_failed_allocation_of_sqlite),
     };
-    test_alloc_install();
-    sqlite_alloc_install();
     fault_vfs_install();
     faults_off();
     return cmocka_run_group_tests(tests, NULL, NULL);

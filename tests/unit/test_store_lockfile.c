@@ -1,4 +1,4 @@
-/* tests/unit/test_store_lockfile.c: the lock between processes and instances, and the page of counters. */
+/* The lock between processes and instances, and the page of counters. */
 #include "db_fixture.h"
 
 #include <signal.h>
@@ -205,8 +205,8 @@ static void test_lockfile_refuses_what_is_not_its_own_and_leaves_it(void **state
 {
     (void)state;
     static const char *const setups[] = {
-        "mkdir '%s-lock'", "ln -s /etc/passwd '%s-lock'", "ln -s /nonexistent '%s-lock'", "mkfifo '%s-lock'",
-        "echo 'pid 4711' >'%s-lock'", "head -c 5000 /dev/zero >'%s-lock'",
+        "mkdir '%s-lock'",  "ln -s /etc/passwd '%s-lock'", "ln -s /nonexistent '%s-lock'",
+        "mkfifo '%s-lock'", "echo 'pid 4711' >'%s-lock'",  "head -c 5000 /dev/zero >'%s-lock'",
     };
     for (size_t i = 0; i < sizeof setups / sizeof setups[0]; i++) {
         const char *path = db_path();

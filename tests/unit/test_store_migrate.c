@@ -1,4 +1,4 @@
-/* tests/unit/test_store_migrate.c: the schema's versions: applied whole or not at all, checked on open, the same by hand. */
+/* The schema's versions: applied whole or not at all, checked on open, the same by hand. */
 #include "db_fixture.h"
 
 #include "fault_vfs.h"
@@ -11,8 +11,8 @@ static larder__db *raw_open(const char *path)
 {
     larder__db *db = calloc(1, sizeof *db);
     assert_non_null(db);
-    assert_int_equal(sqlite3_open_v2(path, &db->handle, SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE
-                                                            | SQLITE_OPEN_EXRESCODE, NULL),
+    assert_int_equal(sqlite3_open_v2(path, &db->handle,
+                                     SQLITE_OPEN_READWRITE | SQLITE_OPEN_CREATE | SQLITE_OPEN_EXRESCODE, NULL),
                      SQLITE_OK);
     sqlite3_busy_timeout(db->handle, 10000);
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_DEFENSIVE, 1, NULL);
@@ -58,8 +58,11 @@ static void test_migrations_note_the_checksum_that_sha256sum_gives(void **state)
     db_make(path);
     char *files = NULL;
     char *rows = NULL;
-    assert_int_equal(test_shell(&files, "cd '%s/migrations' && sha256sum *.sql | sed 's/\\.sql$//'", db_source_folder()), 0);
-    assert_int_equal(test_shell(&rows, "sqlite3 '%s' \"SELECT checksum || '  ' || name FROM migrations ORDER BY version\"",
+    assert_int_equal(test_shell(&files, "cd '%s/migrations' && sha256sum *.sql | sed 's/\\.sql$//'",
+                                db_source_folder()),
+                     0);
+    assert_int_equal(test_shell(&rows,
+                                "sqlite3 '%s' \"SELECT checksum || '  ' || name FROM migrations ORDER BY version\"",
                                 path),
                      0);
     assert_string_equal(files, rows);
@@ -110,8 +113,9 @@ static void test_statements_run_in_the_shell_as_they_are(void **state)
     const char *setup = test_path("setup");
     db_write_file(setup, commands, len);
     char *out = NULL;
-    test_shell(&out, "for f in '%s'/sql/*.sql; do cat '%s' \"$f\" | sqlite3 '%s' 2>&1 | grep -iE 'error' | "
-                     "grep -v 'constraint failed' | sed \"s|^|$f: |\"; done",
+    test_shell(&out,
+               "for f in '%s'/sql/*.sql; do cat '%s' \"$f\" | sqlite3 '%s' 2>&1 | grep -iE 'error' | "
+               "grep -v 'constraint failed' | sed \"s|^|$f: |\"; done",
                db_source_folder(), setup, path);
     assert_string_equal(out, "");
     free(out);
@@ -121,8 +125,9 @@ static void test_migration_that_fails_leaves_the_version_before_it(void **state)
 {
     (void)state;
     static const larder__migration broken[] = {
-        {1, "0001_a", "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT, applied_ms INTEGER);"
-                      "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER);"},
+        {1, "0001_a",
+         "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT, applied_ms INTEGER);"
+         "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER);"},
         {2, "0002_b", "CREATE TABLE b (x);"},
         {3, "0003_c", "CREATE TABLE c (x); INSERT INTO c VALUES (1); SELECT * FROM nowhere;"},
     };
@@ -144,8 +149,9 @@ static void test_migration_that_ends_its_transaction_is_refused(void **state)
 {
     (void)state;
     static const larder__migration escaping[] = {
-        {1, "0001_a", "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT, applied_ms INTEGER);"
-                      "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER); COMMIT;"},
+        {1, "0001_a",
+         "CREATE TABLE migrations (version INTEGER PRIMARY KEY, name TEXT, checksum TEXT, applied_ms INTEGER);"
+         "CREATE TABLE state (name TEXT PRIMARY KEY, value INTEGER); COMMIT;"},
     };
     larder__migrate_list list = {escaping, 1};
     larder__db *db = raw_open(db_path());
@@ -178,7 +184,8 @@ static void test_migration_is_refused_on_another_history(void **state)
     } cases[] = {
         {"UPDATE migrations SET checksum = 'x' WHERE version = 2", LARDER_ESCHEMA, "0002_metrics"},
         {"UPDATE migrations SET name = '0001_other' WHERE version = 1", LARDER_ESCHEMA, "0001_other"},
-        {"DELETE FROM migrations WHERE version = (SELECT max(version) FROM migrations)", LARDER_ESCHEMA, "were applied"},
+        {"DELETE FROM migrations WHERE version = (SELECT max(version) FROM migrations)", LARDER_ESCHEMA,
+         "were applied"},
         {"DELETE FROM migrations WHERE version = 1", LARDER_ESCHEMA, "migration 2"},
         {"INSERT INTO migrations VALUES (99, 'x', 'x', 1)", LARDER_ESCHEMA, "were applied"},
         {"DROP TABLE migrations", LARDER_ESCHEMA, "missing"},
@@ -209,7 +216,8 @@ static void test_triggers_log_what_people_edit_and_not_what_larder_does(void **s
     (void)state;
     static const char insert[] =
         "INSERT INTO channels (id, name, created_ms) VALUES (1, 'db:search', 0);"
-        "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, cost_us, size, content_type, args, value) "
+        "INSERT INTO entries (key, channel_id, version, seq, created_ms, expires_ms, cost_us, size, "
+        "content_type, args, value) "
         "VALUES (x'01', 1, 1, 0, 1, 9999999999999, 5, 2, 'application/json', 'null', '42'),"
         "       (x'02', 1, 1, 0, 1, 9999999999999, 5, 2, 'application/json', 'null', '43')";
     const char *path = db_path();

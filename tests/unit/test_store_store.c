@@ -611,11 +611,12 @@ static void test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten(voi
     assert_int_equal(flush(&f), LARDER_OK);
     assert_int_equal(test_shell(NULL, "rm -f '%s' '%s-wal' '%s-shm' '%s-lock'", path, path, path, path), 0);
     put(&f, "c", 2, "2");
-    assert_int_equal(flush(&f), LARDER_OK);
+    assert_int_equal(flush(&f), LARDER_EMOVED);
     assert_int_equal(f.degraded, 1);
     assert_int_equal(f.recovered, 1);
+    assert_int_equal(f.lost, 1);
     assert_null(get(&f, "c", 1));
-    assert_null(get(&f, "c", 2)); /* it was on its way to the file that is gone */
+    assert_null(get(&f, "c", 2)); /* it was on its way to the file that is gone, and the flush said so */
     assert_int_equal(put(&f, "c", 3, "3"), LARDER_OK);
     assert_int_equal(flush(&f), LARDER_OK);
     assert_string_equal(get(&f, "c", 3), "3");
