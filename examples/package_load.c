@@ -2,10 +2,10 @@
  *
  *     apt-cache dumpavail | package_load packages.db -
  *
- * The input is Debian's control-file format (also /var/lib/dpkg/status): records of "Field: value" lines, continued by lines
- * that begin with a space, with an empty line between. It is read as a stream. All is loaded in one transaction, so that a
- * database holds all of it or nothing; one that is loaded already is left alone. Of two records with one name the first
- * counts. Exit status: 0; 1 with a sentence on standard error; 2 for a wrong command line.
+ * The input is Debian's control-file format (also /var/lib/dpkg/status): records of "Field: value" lines, continued by
+ * lines that begin with a space, with an empty line between. It is read as a stream. All is loaded in one transaction,
+ * so that a database holds all of it or nothing; one that is loaded already is left alone. Of two records with one name
+ * the first counts. Exit status: 0; 1 with a sentence on standard error; 2 for a wrong command line.
  */
 #include <errno.h>
 #include <jansson.h>

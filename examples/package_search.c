@@ -4,8 +4,8 @@
  *     db:search      [query] or [query, limit]   packages whose name or description has all the words
  *     db:getEntry    [name]                      one package, or null
  *     db:getPopular  [] or [limit]               the packages that most others depend on
- * All are cacheable and blocking: a query runs on one of Larder's worker threads, an answer is kept in the cache file, and
- * the same request is then answered from memory, or from disk when the program was started anew.
+ * All are cacheable and blocking: a query runs on one of Larder's worker threads, an answer is kept in the cache file,
+ * and the same request is then answered from memory, or from disk when the program was started anew.
  *
  * What to copy from here: one table of channels; arguments checked by a validate callback before anything is asked; a
  * connection for each worker; a query that stops when nobody waits for it; and a handler version made of the data, so
@@ -28,7 +28,8 @@
 #define TTL_MS (60 * 60 * 1000)
 #define GRACE_MS 2000
 
-/* ---- the database -------------------------------------------------------------------------------------------------- */
+/* ---- the database --------------------------------------------------------------------------------------------------
+ */
 
 static const char loaded_sql[] = "SELECT packages, checksum FROM loaded";
 
@@ -125,7 +126,8 @@ static void pool_close(pool *p)
     pthread_mutex_destroy(&p->mutex);
 }
 
-/* ---- the channels -------------------------------------------------------------------------------------------------- */
+/* ---- the channels --------------------------------------------------------------------------------------------------
+ */
 
 typedef struct channel {
     const char *name;
@@ -223,8 +225,9 @@ static int on_validate(const char *args, size_t args_len, char *message, size_t 
     return read_arguments(s->channel, args, args_len, &ignored, message, size);
 }
 
-/* Writes the words as FTS5 strings, in quotes, so that nothing in them is taken for FTS5's own syntax; a word that ends with
- * a star stays a prefix. `out` holds 3 * TEXT_MAX + 1 bytes: the worst are quotation marks one by one, five bytes for two. */
+/* Writes the words as FTS5 strings, in quotes, so that nothing in them is taken for FTS5's own syntax; a word that ends
+ * with a star stays a prefix. `out` holds 3 * TEXT_MAX + 1 bytes: the worst are quotation marks one by one, five bytes
+ * for two. */
 static void quote_words(char *out, const char *text)
 {
     while (*(text += strspn(text, " \t\r\n")) != '\0') {
@@ -303,7 +306,8 @@ static void on_request(larder_request *request, void *user_data)
     pool_give_back(s->pool, c);
 }
 
-/* ---- the program ---------------------------------------------------------------------------------------------------- */
+/* ---- the program ----------------------------------------------------------------------------------------------------
+ */
 
 /* 1 and the two numbers; 0 when nothing is loaded, or there is no such file. */
 static int read_loaded(const char *path, sqlite3_int64 *packages, uint32_t *checksum)
@@ -396,7 +400,8 @@ static int start(program *p)
     return 0;
 }
 
-/* ---- printing ------------------------------------------------------------------------------------------------------ */
+/* ---- printing ------------------------------------------------------------------------------------------------------
+ */
 
 static void print_source(const larder_response *response)
 {
@@ -469,7 +474,8 @@ static int print_response(const program *p, const larder_response *response)
     return larder_response_success(response) ? 0 : 1;
 }
 
-/* ---- commands ------------------------------------------------------------------------------------------------------ */
+/* ---- commands ------------------------------------------------------------------------------------------------------
+ */
 
 static int ask(program *p, const char *channel_name, const char *args)
 {

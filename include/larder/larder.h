@@ -8,17 +8,18 @@
  *     larder_send(l, "db:search", "[\"VSAM\"]", LARDER_NUL, NULL, on_answer, me, NULL, &err);
  *
  * Threads. "The loop" is the libuv loop given in the options, or one that Larder runs in a thread of its own. All
- * callbacks come on the loop's thread, except blocking handlers (a worker thread). No callback ever comes from inside the
- * call that asked for it. Each function says from which threads it may be called. Calls of one thread keep their order.
- * Until a loop of the caller's has turned once, the thread that opened the instance counts as the loop's thread.
+ * callbacks come on the loop's thread, except blocking handlers (a worker thread). No callback ever comes from inside
+ * the call that asked for it. Each function says from which threads it may be called. Calls of one thread keep their
+ * order. Until a loop of the caller's has turned once, the thread that opened the instance counts as the loop's thread.
  *
- * Ownership. Copied: the pointer need not outlive the call. Borrowed: valid until the moment named. Taken: Larder frees it.
+ * Ownership. Copied: the pointer need not outlive the call. Borrowed: valid until the moment named. Taken: Larder frees
+ * it.
  *
  * Strings are UTF-8. A length may be LARDER_NUL, "up to the NUL". JSON is RFC 8259, with duplicate members, lone
  * surrogates and nesting deeper than 64 refused.
  *
- * Signals. Larder writes to files only; the library installs no handler and raises nothing. After fork() a child must not
- * use an instance that it inherited: calls return LARDER_EFORK.
+ * Signals. Larder writes to files only; the library installs no handler and raises nothing. After fork() a child must
+ * not use an instance that it inherited: calls return LARDER_EFORK.
  */
 #ifndef LARDER_LARDER_H
 #define LARDER_LARDER_H
@@ -64,9 +65,9 @@ LARDER_EXPORT int larder_set_allocator(const larder_allocator *allocator);
 
 /* Clocks, for tests and simulations. Both functions are called from several threads. */
 typedef struct larder_clock {
-    int64_t (*wall_ms)(void *user_data);   /* milliseconds since 1970-01-01 UTC; may jump */
-    uint64_t (*mono_ns)(void *user_data);  /* nanoseconds from any start; never goes back */
-    void *user_data;                       /* borrowed until the instance is closed */
+    int64_t (*wall_ms)(void *user_data);  /* milliseconds since 1970-01-01 UTC; may jump */
+    uint64_t (*mono_ns)(void *user_data); /* nanoseconds from any start; never goes back */
+    void *user_data;                      /* borrowed until the instance is closed */
 } larder_clock;
 
 /* ---- open and close ---------------------------------------------------------------------------------------------- */
@@ -78,33 +79,33 @@ typedef enum larder_durability {
 } larder_durability;
 
 typedef struct larder_options {
-    size_t size;                /* set by larder_options_init; lets the struct grow */
-    const char *path;           /* database file, copied. NULL: no file, the memory tier only */
-    struct uv_loop_s *loop;     /* borrowed until the close callback; NULL: Larder runs a loop in its own thread */
-    larder_durability durability;  /* NORMAL */
-    size_t memory_bytes;        /* bound of the memory tier, all included: 64 MiB; 0 turns the tier off */
-    size_t max_args_bytes;      /* a request's arguments: 1 MiB */
-    size_t max_response_bytes;  /* a handler's answer: 16 MiB */
-    size_t max_entry_bytes;     /* answers larger than this are not cached: 1 MiB */
-    size_t queue_bytes;         /* answers waiting for the writer: 16 MiB; what does not fit stays in memory only */
-    size_t page_cache_bytes;    /* pages of the file kept by the reading connection: 32 MiB; the writer's: a quarter */
-    size_t mmap_bytes;          /* 0; how much of the file the reading connection maps: half the time of a get, but if
-                                   another program cuts the file short, the process ends with SIGBUS */
-    uint32_t max_in_flight;     /* requests sent and not answered yet: 100,000; beyond it send is LARDER_EOVERLOADED */
-    uint32_t workers;           /* threads for blocking handlers, started when needed: 4 */
-    uint32_t default_timeout_ms;/* 30,000; for handlers and requests that name none */
-    uint32_t commit_interval_ms;/* what is queued is committed at least this often: 10 */
-    uint32_t metrics_interval_ms;/* counters are written this often: 1,000 */
-    uint32_t sweep_interval_ms; /* a pass over expired rows starts this often: 60,000 */
-    uint32_t lock_timeout_ms;   /* how long open, flush and a commit wait for another process's lock: 5,000 */
-    const larder_clock *clock;  /* copied; NULL: the system's */
+    size_t size;                  /* set by larder_options_init; lets the struct grow */
+    const char *path;             /* database file, copied. NULL: no file, the memory tier only */
+    struct uv_loop_s *loop;       /* borrowed until the close callback; NULL: Larder runs a loop in its own thread */
+    larder_durability durability; /* NORMAL */
+    size_t memory_bytes;          /* bound of the memory tier, all included: 64 MiB; 0 turns the tier off */
+    size_t max_args_bytes;        /* a request's arguments: 1 MiB */
+    size_t max_response_bytes;    /* a handler's answer: 16 MiB */
+    size_t max_entry_bytes;       /* answers larger than this are not cached: 1 MiB */
+    size_t queue_bytes;           /* answers waiting for the writer: 16 MiB; what does not fit stays in memory only */
+    size_t page_cache_bytes;     /* pages of the file kept by the reading connection: 32 MiB; the writer's: a quarter */
+    size_t mmap_bytes;           /* 0; how much of the file the reading connection maps: half the time of a get, but if
+                                    another program cuts the file short, the process ends with SIGBUS */
+    uint32_t max_in_flight;      /* requests sent and not answered yet: 100,000; beyond it send is LARDER_EOVERLOADED */
+    uint32_t workers;            /* threads for blocking handlers, started when needed: 4 */
+    uint32_t default_timeout_ms; /* 30,000; for handlers and requests that name none */
+    uint32_t commit_interval_ms; /* what is queued is committed at least this often: 10 */
+    uint32_t metrics_interval_ms; /* counters are written this often: 1,000 */
+    uint32_t sweep_interval_ms;   /* a pass over expired rows starts this often: 60,000 */
+    uint32_t lock_timeout_ms;     /* how long open, flush and a commit wait for another process's lock: 5,000 */
+    const larder_clock *clock;    /* copied; NULL: the system's */
 } larder_options;
 
 LARDER_EXPORT void larder_options_init(larder_options *options);
 
-/* Opens an instance. Blocks for the file's recovery and migrations. A missing file is created with mode 0600; its folder
- * must exist. The options are copied. With options.loop, call it on the loop's thread or before the loop runs; the loop
- * stays alive until larder_close has called back.
+/* Opens an instance. Blocks for the file's recovery and migrations. A missing file is created with mode 0600; its
+ * folder must exist. The options are copied. With options.loop, call it on the loop's thread or before the loop runs;
+ * the loop stays alive until larder_close has called back.
  *
  * LARDER_EINVAL options; LARDER_EACCESS, LARDER_EREADONLY, LARDER_EIO, LARDER_EFULL, LARDER_ELOCKED the file cannot be
  * used now; LARDER_EFOREIGN another program's file; LARDER_ECORRUPT; LARDER_ENEWER; LARDER_ESCHEMA; LARDER_ENOMEM. On
@@ -112,10 +113,10 @@ LARDER_EXPORT void larder_options_init(larder_options *options);
 LARDER_EXPORT int larder_open(larder **out, const larder_options *options, larder_error *error);
 
 typedef struct larder_close_report {
-    int status;              /* LARDER_OK, or why the last flush failed */
-    uint32_t cancelled;      /* requests answered with CLOSED because the grace time was over */
-    uint32_t stuck_workers;  /* blocking handlers that had not returned; their threads are left to them */
-    uint64_t unsaved;        /* answers that could not be written */
+    int status;             /* LARDER_OK, or why the last flush failed */
+    uint32_t cancelled;     /* requests answered with CLOSED because the grace time was over */
+    uint32_t stuck_workers; /* blocking handlers that had not returned; their threads are left to them */
+    uint64_t unsaved;       /* answers that could not be written */
 } larder_close_report;
 typedef void (*larder_close_cb)(const larder_close_report *report, void *user_data);
 
@@ -130,54 +131,56 @@ LARDER_EXPORT int larder_close_wait(larder *l, uint32_t grace_ms, larder_close_r
 
 /* ---- handlers ---------------------------------------------------------------------------------------------------- */
 
-/* Called once for each run, on the loop, or on a worker if the handler is `blocking`. It answers with exactly one of the
- * larder_answer… calls or larder_fail, before it returns or later, from any thread. `request` is valid until then, also
- * after its deadline passed or Larder closed: a late answer is dropped and frees it. */
+/* Called once for each run, on the loop, or on a worker if the handler is `blocking`. It answers with exactly one of
+ * the larder_answer… calls or larder_fail, before it returns or later, from any thread. `request` is valid until then,
+ * also after its deadline passed or Larder closed: a late answer is dropped and frees it. */
 typedef void (*larder_handler_fn)(larder_request *request, void *user_data);
 
-/* Refuses arguments with a message. `args` is the canonical JSON, borrowed for the call, not NUL-terminated. Returns 0, or
- * nonzero after writing a NUL-terminated reason into `message` (size bytes). Runs on the loop for every request, also
- * those that the cache will answer; it must not block. */
+/* Refuses arguments with a message. `args` is the canonical JSON, borrowed for the call, not NUL-terminated. Returns 0,
+ * or nonzero after writing a NUL-terminated reason into `message` (size bytes). Runs on the loop for every request,
+ * also those that the cache will answer; it must not block. */
 typedef int (*larder_validate_fn)(const char *args, size_t args_len, char *message, size_t size, void *user_data);
 
 typedef struct larder_handler_options {
     size_t size;
-    uint32_t version;         /* 1; entries that another version stored are misses */
-    int cacheable;            /* 0; 1: successful answers are kept and served for ttl_ms */
-    int64_t ttl_ms;           /* 300,000; at least 1 */
-    uint32_t timeout_ms;      /* 0: the instance's default */
-    int blocking;             /* 0; 1: runs on a worker thread */
-    int scoped;               /* 0; 1: requests without a scope are refused with VALIDATION_ERROR */
-    const char *description;  /* copied; NULL */
-    larder_validate_fn validate;  /* NULL */
-    void *user_data;          /* for the handler and validate; borrowed, until user_data_free was called */
-    void (*user_data_free)(void *user_data);  /* NULL; called once, when unregistered (or closed) and no run is left: on the
-                                                 loop, or, for runs that outlive larder_close, where the last one ends */
+    uint32_t version;            /* 1; entries that another version stored are misses */
+    int cacheable;               /* 0; 1: successful answers are kept and served for ttl_ms */
+    int64_t ttl_ms;              /* 300,000; at least 1 */
+    uint32_t timeout_ms;         /* 0: the instance's default */
+    int blocking;                /* 0; 1: runs on a worker thread */
+    int scoped;                  /* 0; 1: requests without a scope are refused with VALIDATION_ERROR */
+    const char *description;     /* copied; NULL */
+    larder_validate_fn validate; /* NULL */
+    void *user_data;             /* for the handler and validate; borrowed, until user_data_free was called */
+    void (*user_data_free)(
+        void *user_data); /* NULL; called once, when unregistered (or closed) and no run is left: on the
+                             loop, or, for runs that outlive larder_close, where the last one ends */
 } larder_handler_options;
 LARDER_EXPORT void larder_handler_options_init(larder_handler_options *options);
 
-/* Registers a handler. `channel` (1 to 255 bytes of UTF-8, no NUL) and options are copied; options may be NULL. Any thread;
- * requests sent after it returns find it. LARDER_EEXIST the channel is taken; LARDER_EINVAL; LARDER_ENOMEM; LARDER_ECLOSED.
- * On failure user_data_free is not called. */
+/* Registers a handler. `channel` (1 to 255 bytes of UTF-8, no NUL) and options are copied; options may be NULL. Any
+ * thread; requests sent after it returns find it. LARDER_EEXIST the channel is taken; LARDER_EINVAL; LARDER_ENOMEM;
+ * LARDER_ECLOSED. On failure user_data_free is not called. */
 LARDER_EXPORT int larder_register(larder *l, const char *channel, larder_handler_fn handler,
                                   const larder_handler_options *options, larder_error *error);
 
-/* Takes a handler away: requests dispatched from now on get HANDLER_NOT_FOUND; runs in flight finish. What is cached stays.
- * Any thread. LARDER_ENOTFOUND. */
+/* Takes a handler away: requests dispatched from now on get HANDLER_NOT_FOUND; runs in flight finish. What is cached
+ * stays. Any thread. LARDER_ENOTFOUND. */
 LARDER_EXPORT int larder_unregister(larder *l, const char *channel, larder_error *error);
 
 typedef struct larder_handler_info {
-    const char *channel;                    /* borrowed for the call, as all in here */
+    const char *channel; /* borrowed for the call, as all in here */
     const larder_handler_options *options;
 } larder_handler_info;
-/* Calls `each` for every registered handler, by channel in byte order, from inside this call; a nonzero return ends it and
- * is returned. Any thread; `each` must not register or unregister. */
+/* Calls `each` for every registered handler, by channel in byte order, from inside this call; a nonzero return ends it
+ * and is returned. Any thread; `each` must not register or unregister. */
 LARDER_EXPORT int larder_handlers(larder *l, int (*each)(const larder_handler_info *info, void *user_data),
                                   void *user_data);
 
 /* What a run can ask. Any thread, until it has answered. Pointers are borrowed until then. */
 LARDER_EXPORT const char *larder_request_channel(const larder_request *request);
-/* The arguments as canonical JSON, NUL-terminated; the length goes to *len (may be NULL). "null" when none were given. */
+/* The arguments as canonical JSON, NUL-terminated; the length goes to *len (may be NULL). "null" when none were given.
+ */
 LARDER_EXPORT const char *larder_request_args(const larder_request *request, size_t *len);
 LARDER_EXPORT const char *larder_request_scope(const larder_request *request); /* NULL when none */
 /* Milliseconds until the deadline; 0 when it has passed. */
@@ -186,10 +189,10 @@ LARDER_EXPORT uint32_t larder_request_remaining_ms(const larder_request *request
 LARDER_EXPORT int larder_request_cancelled(const larder_request *request);
 
 /* Answers. Any thread; the bytes are copied. After any of these calls, `request` is gone, whatever they return.
- * larder_answer_json: `json` must be one valid JSON value; if it is not, the caller gets IPC_HANDLER_ERROR with the place,
- * and LARDER_EJSON is returned. text: valid UTF-8, else LARDER_EINVAL and IPC_HANDLER_ERROR. bytes: anything.
- * LARDER_ETOOBIG, LARDER_ENOMEM: the caller gets RESPONSE_TOO_LARGE, NO_MEMORY. LARDER_OK also when nobody waits any more.
- * Null and empty answers are answers and are cached. */
+ * larder_answer_json: `json` must be one valid JSON value; if it is not, the caller gets IPC_HANDLER_ERROR with the
+ * place, and LARDER_EJSON is returned. text: valid UTF-8, else LARDER_EINVAL and IPC_HANDLER_ERROR. bytes: anything.
+ * LARDER_ETOOBIG, LARDER_ENOMEM: the caller gets RESPONSE_TOO_LARGE, NO_MEMORY. LARDER_OK also when nobody waits any
+ * more. Null and empty answers are answers and are cached. */
 LARDER_EXPORT int larder_answer_json(larder_request *request, const char *json, size_t len);
 LARDER_EXPORT int larder_answer_text(larder_request *request, const char *text, size_t len);
 LARDER_EXPORT int larder_answer_bytes(larder_request *request, const void *bytes, size_t len);
@@ -207,20 +210,20 @@ typedef enum larder_cache_mode {
 
 typedef struct larder_send_options {
     size_t size;
-    uint32_t timeout_ms;   /* 0: the handler's, or the instance's default */
+    uint32_t timeout_ms; /* 0: the handler's, or the instance's default */
     larder_cache_mode cache;
-    const char *scope;     /* copied; NULL: none. Part of the cache key: answers are never shared between scopes */
+    const char *scope; /* copied; NULL: none. Part of the cache key: answers are never shared between scopes */
 } larder_send_options;
 LARDER_EXPORT void larder_send_options_init(larder_send_options *options);
 
 /* Comes exactly once, on the loop. `response` is borrowed for the call; larder_response_retain keeps it. */
 typedef void (*larder_response_cb)(const larder_response *response, void *user_data);
 
-/* Sends a request. channel, args and options are copied; `args` is any JSON value, NULL means `null`; `options` may be NULL.
- * *id (may be NULL) is for larder_cancel. Any thread.
- * 0: `done` comes exactly once. <0: it never comes: LARDER_EINVAL (channel empty, over 255 bytes or not UTF-8; a bad
- * option), LARDER_ETOOBIG (args), LARDER_EOVERLOADED, LARDER_ECLOSED, LARDER_ENOMEM, LARDER_EFORK. What can only be known
- * later (no such handler, invalid JSON, refused arguments) comes as a response. */
+/* Sends a request. channel, args and options are copied; `args` is any JSON value, NULL means `null`; `options` may be
+ * NULL. *id (may be NULL) is for larder_cancel. Any thread. 0: `done` comes exactly once. <0: it never comes:
+ * LARDER_EINVAL (channel empty, over 255 bytes or not UTF-8; a bad option), LARDER_ETOOBIG (args), LARDER_EOVERLOADED,
+ * LARDER_ECLOSED, LARDER_ENOMEM, LARDER_EFORK. What can only be known later (no such handler, invalid JSON, refused
+ * arguments) comes as a response. */
 LARDER_EXPORT int larder_send(larder *l, const char *channel, const char *args, size_t args_len,
                               const larder_send_options *options, larder_response_cb done, void *user_data,
                               uint64_t *id, larder_error *error);
@@ -236,14 +239,14 @@ LARDER_EXPORT int larder_cancel(larder *l, uint64_t id);
 /* ---- responses --------------------------------------------------------------------------------------------------- */
 
 typedef enum larder_content {
-    LARDER_CONTENT_JSON = 0,  /* application/json */
-    LARDER_CONTENT_TEXT = 1,  /* text/plain; charset=utf-8 */
-    LARDER_CONTENT_BYTES = 2  /* application/octet-stream */
+    LARDER_CONTENT_JSON = 0, /* application/json */
+    LARDER_CONTENT_TEXT = 1, /* text/plain; charset=utf-8 */
+    LARDER_CONTENT_BYTES = 2 /* application/octet-stream */
 } larder_content;
 LARDER_EXPORT const char *larder_content_name(larder_content content); /* the media type; static */
 
 typedef enum larder_source {
-    LARDER_SOURCE_NONE = 0,    /* answered without cache and handler (an error) */
+    LARDER_SOURCE_NONE = 0, /* answered without cache and handler (an error) */
     LARDER_SOURCE_HANDLER = 1,
     LARDER_SOURCE_MEMORY = 2,
     LARDER_SOURCE_DISK = 3
@@ -251,11 +254,11 @@ typedef enum larder_source {
 
 typedef struct larder_response_metadata {
     larder_source source;
-    int cached;                  /* source is MEMORY or DISK */
-    int64_t created_ms;          /* wall clock: when the handler gave this answer; 0 for errors */
-    int64_t expires_ms;          /* wall clock: until when the cache may serve it; 0 when it is not cached */
-    uint64_t execution_time_ns;  /* what the handler took, now or when the cached answer was made */
-    uint64_t response_time_ns;   /* from larder_send to this response */
+    int cached;                 /* source is MEMORY or DISK */
+    int64_t created_ms;         /* wall clock: when the handler gave this answer; 0 for errors */
+    int64_t expires_ms;         /* wall clock: until when the cache may serve it; 0 when it is not cached */
+    uint64_t execution_time_ns; /* what the handler took, now or when the cached answer was made */
+    uint64_t response_time_ns;  /* from larder_send to this response */
 } larder_response_metadata;
 
 /* Accessors: any thread, while the response is borrowed or retained. Pointers live as long as the response does. */
@@ -269,8 +272,8 @@ LARDER_EXPORT const char *larder_response_details(const larder_response *respons
 LARDER_EXPORT const larder_response_metadata *larder_response_meta(const larder_response *response);
 
 /* The whole as one JSON object: success, data (bytes as base64) or error {code, message, details}, metadata {cached,
- * source, contentType, createdAt, expiresAt, executionTime, responseTime (milliseconds)}. *out is NUL-terminated; release it
- * with larder_free. *len may be NULL. LARDER_ENOMEM. */
+ * source, contentType, createdAt, expiresAt, executionTime, responseTime (milliseconds)}. *out is NUL-terminated;
+ * release it with larder_free. *len may be NULL. LARDER_ENOMEM. */
 LARDER_EXPORT int larder_response_envelope(const larder_response *response, char **out, size_t *len);
 LARDER_EXPORT void larder_free(void *block); /* what a function of Larder allocated for the caller; NULL is fine */
 
@@ -280,9 +283,9 @@ LARDER_EXPORT void larder_response_release(larder_response *response); /* NULL i
 
 /* ---- the cache --------------------------------------------------------------------------------------------------- */
 
-/* The cache key: SHA-256 (FIPS 180-4) of channel, 0x00, canonical args, and, with a scope, 0x00 and the scope. `args` NULL
- * means `null`; scope may be NULL. Pure; any thread. LARDER_EINVAL (channel or scope empty, over 255 bytes, with a NUL, not
- * UTF-8), LARDER_EJSON with the place. */
+/* The cache key: SHA-256 (FIPS 180-4) of channel, 0x00, canonical args, and, with a scope, 0x00 and the scope. `args`
+ * NULL means `null`; scope may be NULL. Pure; any thread. LARDER_EINVAL (channel or scope empty, over 255 bytes, with a
+ * NUL, not UTF-8), LARDER_EJSON with the place. */
 LARDER_EXPORT int larder_key(uint8_t key[LARDER_KEY_SIZE], const char *channel, size_t channel_len, const char *args,
                              size_t args_len, const char *scope, larder_error *error);
 LARDER_EXPORT void larder_key_hex(char hex[LARDER_KEY_HEX_SIZE], const uint8_t key[LARDER_KEY_SIZE]);
@@ -290,11 +293,11 @@ LARDER_EXPORT void larder_key_hex(char hex[LARDER_KEY_HEX_SIZE], const uint8_t k
 /* Comes exactly once, on the loop. */
 typedef void (*larder_status_cb)(int status, void *user_data);
 
-/* Invalidations. In this process they hold at once: no request sent after the call returns gets an older answer, and a run
- * in flight does not store its own. `done` (may be NULL) comes when they are committed: from then on they hold in other
- * processes and after a crash. An invalidation is never dropped; while the disk is full `done` waits for it to heal, or
- * comes with the error at close. 0: done comes. <0: nothing was done: LARDER_EINVAL, LARDER_EJSON, LARDER_ENOMEM,
- * LARDER_ECLOSED. Any thread. */
+/* Invalidations. In this process they hold at once: no request sent after the call returns gets an older answer, and a
+ * run in flight does not store its own. `done` (may be NULL) comes when they are committed: from then on they hold in
+ * other processes and after a crash. An invalidation is never dropped; while the disk is full `done` waits for it to
+ * heal, or comes with the error at close. 0: done comes. <0: nothing was done: LARDER_EINVAL, LARDER_EJSON,
+ * LARDER_ENOMEM, LARDER_ECLOSED. Any thread. */
 LARDER_EXPORT int larder_invalidate(larder *l, const char *channel, const char *args, size_t args_len,
                                     const char *scope, larder_status_cb done, void *user_data, larder_error *error);
 LARDER_EXPORT int larder_invalidate_channel(larder *l, const char *channel, larder_status_cb done, void *user_data,
@@ -320,15 +323,15 @@ typedef enum larder_event_type {
     LARDER_EVENT_LATE_ANSWER = 2,     /* a handler answered after its deadline or a cancellation */
     LARDER_EVENT_STORE_DEGRADED = 4,  /* the file cannot be read or written: status, message; requests go on */
     LARDER_EVENT_STORE_RECOVERED = 8, /* it can again; `count` answers were not stored meanwhile */
-    LARDER_EVENT_NOT_STORED = 16      /* `count` answers did not fit into the writer's queue since the last such event */
+    LARDER_EVENT_NOT_STORED = 16 /* `count` answers did not fit into the writer's queue since the last such event */
 } larder_event_type;
 #define LARDER_EVENT_ANY 0xffffffffu
 
 typedef struct larder_event {
     larder_event_type type;
-    int status;           /* LARDER_E…, or 0 */
-    const char *channel;  /* or NULL; borrowed for the call, as all in here */
-    const char *code;     /* or NULL */
+    int status;          /* LARDER_E…, or 0 */
+    const char *channel; /* or NULL; borrowed for the call, as all in here */
+    const char *code;    /* or NULL */
     const char *message;
     uint64_t count;
 } larder_event;
@@ -343,13 +346,13 @@ LARDER_EXPORT int larder_unsubscribe(larder *l, uint64_t id);
 /* ---- metrics ----------------------------------------------------------------------------------------------------- */
 
 typedef struct larder_metrics {
-    size_t size;               /* set by the caller to sizeof */
-    uint64_t requests;         /* accepted by larder_send and dispatched */
-    uint64_t responses;        /* successful ones */
+    size_t size;        /* set by the caller to sizeof */
+    uint64_t requests;  /* accepted by larder_send and dispatched */
+    uint64_t responses; /* successful ones */
     uint64_t errors;
     uint64_t memory_hits;
     uint64_t disk_hits;
-    uint64_t misses;           /* cacheable requests that no tier could answer */
+    uint64_t misses; /* cacheable requests that no tier could answer */
     uint64_t handler_runs;
     uint64_t late_answers;
     uint64_t response_time_ns; /* sum over all responses and errors */
@@ -359,7 +362,7 @@ typedef struct larder_metrics {
     uint64_t memory_entries;   /* now, as what follows */
     uint64_t memory_bytes;
     uint64_t in_flight;
-    uint64_t queued_bytes;     /* waiting for the writer */
+    uint64_t queued_bytes; /* waiting for the writer */
 } larder_metrics;
 /* This instance's counters since it was opened. Any thread, no lock; each number is exact, all of them together are of
  * about the same moment. Totals of all processes and restarts are in the file (view `totals`). */

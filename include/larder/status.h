@@ -16,7 +16,8 @@ extern "C" {
 #define LARDER_EXPORT
 #endif
 
-/* name, value, text. One list gives the enum, larder_status_name() and larder_status_text(). Values are kept for ever. */
+/* name, value, text. One list gives the enum, larder_status_name() and larder_status_text(). Values are kept for ever.
+ */
 #define LARDER_STATUS_MAP(X)                                                                                           \
     X(OK, 0, "success")                                                                                                \
     X(EINVAL, -1, "invalid argument")                                                                                  \
@@ -48,7 +49,7 @@ typedef enum larder_status {
 #define LARDER_STATUS_ENUM(name, value, text) LARDER_##name = (value),
     LARDER_STATUS_MAP(LARDER_STATUS_ENUM)
 #undef LARDER_STATUS_ENUM
-    LARDER_STATUS_MIN = -24
+        LARDER_STATUS_MIN = -24
 } larder_status;
 
 /* The error codes that a response carries: name, string, text. The strings are stable; programs compare them.
@@ -71,8 +72,8 @@ typedef enum larder_status {
 /* What failed, on what, why, and what to do: one sentence or two in UTF-8, always NUL-terminated. Owned by the caller;
  * every call that takes a larder_error * accepts NULL, and writes it on failure only. */
 typedef struct larder_error {
-    int status;        /* the LARDER_E… that was returned */
-    int system_errno;  /* errno of the system call behind it, or 0 */
+    int status;       /* the LARDER_E… that was returned */
+    int system_errno; /* errno of the system call behind it, or 0 */
     char message[LARDER_ERROR_MESSAGE_SIZE];
 } larder_error;
 

@@ -14,7 +14,7 @@ int larder_set_allocator(const larder_allocator *allocator)
         return LARDER_EINVAL;
     }
     int given = (allocator->malloc_fn != NULL) + (allocator->calloc_fn != NULL) + (allocator->realloc_fn != NULL)
-        + (allocator->free_fn != NULL);
+                + (allocator->free_fn != NULL);
     if (given != 0 && given != 4) {
         return LARDER_EINVAL;
     }

@@ -1,5 +1,5 @@
-/* base/alloc.h: all memory that Larder asks for goes through here, so that an embedder can replace it and a test can make
- * the Nth request fail. */
+/* base/alloc.h: all memory that Larder asks for goes through here, so that an embedder can replace it and a test can
+ * make the Nth request fail. */
 #ifndef LARDER_BASE_ALLOC_H
 #define LARDER_BASE_ALLOC_H
 

@@ -1,5 +1,5 @@
-/* base/body.h: bytes that do not change and are shared by counting: an answer in the memory tier, in the writer's queue and
- * in a caller's hand is one piece of memory. The count is atomic: bodies cross threads. */
+/* base/body.h: bytes that do not change and are shared by counting: an answer in the memory tier, in the writer's queue
+ * and in a caller's hand is one piece of memory. The count is atomic: bodies cross threads. */
 #ifndef LARDER_BASE_BODY_H
 #define LARDER_BASE_BODY_H
 

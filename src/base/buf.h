@@ -1,5 +1,5 @@
-/* base/buf.h: a growing run of bytes. A failed allocation is remembered, so that a writer may append many times and look
- * once: after a failure appends do nothing. */
+/* base/buf.h: a growing run of bytes. A failed allocation is remembered, so that a writer may append many times and
+ * look once: after a failure appends do nothing. */
 #ifndef LARDER_BASE_BUF_H
 #define LARDER_BASE_BUF_H
 

@@ -32,8 +32,7 @@ const char *larder_status_text(int status)
     }
 }
 
-__attribute__((format(printf, 2, 0))) static void write_message(larder_error *error, const char *format,
-                                                                va_list args)
+__attribute__((format(printf, 2, 0))) static void write_message(larder_error *error, const char *format, va_list args)
 {
     int len = vsnprintf(error->message, sizeof error->message, format, args);
     if (len < 0) {
@@ -60,9 +59,9 @@ static int status_of_errno(int err)
         int err;
         int status;
     } table[] = {
-        {ENOMEM, LARDER_ENOMEM},  {EACCES, LARDER_EACCESS},  {EPERM, LARDER_EACCESS},    {ENOSPC, LARDER_EFULL},
-        {EDQUOT, LARDER_EFULL},   {EROFS, LARDER_EREADONLY}, {ENOENT, LARDER_ENOTFOUND}, {EIO, LARDER_EIO},
-        {EEXIST, LARDER_EEXIST},
+        {ENOMEM, LARDER_ENOMEM},    {EACCES, LARDER_EACCESS}, {EPERM, LARDER_EACCESS},
+        {ENOSPC, LARDER_EFULL},     {EDQUOT, LARDER_EFULL},   {EROFS, LARDER_EREADONLY},
+        {ENOENT, LARDER_ENOTFOUND}, {EIO, LARDER_EIO},        {EEXIST, LARDER_EEXIST},
     };
     for (size_t i = 0; i < sizeof table / sizeof table[0]; i++) {
         if (table[i].err == err) {

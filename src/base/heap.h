@@ -9,8 +9,8 @@
 #include <stdint.h>
 
 typedef struct larder__heap_node {
-    uint64_t when;  /* the order */
-    size_t index;   /* place in the array + 1; 0: not in a heap */
+    uint64_t when; /* the order */
+    size_t index;  /* place in the array + 1; 0: not in a heap */
 } larder__heap_node;
 
 typedef struct larder__heap {

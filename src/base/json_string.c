@@ -1,7 +1,8 @@
 /* base/json_string.c: strings of the scanner: checked, and copied in their one spelling.
  *
- * A run of plain ASCII is copied and looked through sixteen bytes at a time with SSE2, else eight. Only quotes, backslashes, control characters
- * and the first bytes of longer UTF-8 sequences stop it. A string that fails leaves the scan where it was. */
+ * A run of plain ASCII is copied and looked through sixteen bytes at a time with SSE2, else eight. Only quotes,
+ * backslashes, control characters and the first bytes of longer UTF-8 sequences stop it. A string that fails leaves the
+ * scan where it was. */
 #include "base/json_scan.h"
 #include "base/utf8.h"
 
@@ -162,8 +163,8 @@ static inline uint64_t special_bytes(uint64_t word)
 }
 
 #ifdef __SSE2__
-/* A bit for each of 16 bytes that a run of plain characters cannot hold. As signed bytes, control characters and what is
- * not ASCII are both below the space. */
+/* A bit for each of 16 bytes that a run of plain characters cannot hold. As signed bytes, control characters and what
+ * is not ASCII are both below the space. */
 static inline unsigned special_bits(__m128i bytes)
 {
     __m128i low = _mm_cmplt_epi8(bytes, _mm_set1_epi8(0x20));

@@ -10,7 +10,7 @@ typedef struct larder__list {
 } larder__list;
 
 /* The struct of which `node` is the member. */
-#define LARDER__CONTAINER(node, type, member) ((type *)(void *)((char *)(node) - offsetof(type, member)))
+#define LARDER__CONTAINER(node, type, member) ((type *)(void *)((char *)(node)-offsetof(type, member)))
 
 static inline void larder__list_init(larder__list *head)
 {

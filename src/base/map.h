@@ -1,8 +1,8 @@
-/* base/map.h: an intrusive hash table with chaining. The caller gives the hash and compares: no callback on the path of a
- * look-up.
+/* base/map.h: an intrusive hash table with chaining. The caller gives the hash and compares: no callback on the path of
+ * a look-up.
  *
- * The table doubles when it is full. If memory for that cannot be had it goes on with longer chains, so that an insertion
- * never fails once the map is initialised.
+ * The table doubles when it is full. If memory for that cannot be had it goes on with longer chains, so that an
+ * insertion never fails once the map is initialised.
  *
  *     for (larder__map_node *n = larder__map_first(m, hash); n != NULL; n = larder__map_next(n, hash)) { compare … }
  */

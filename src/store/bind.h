@@ -1,5 +1,5 @@
-/* store/bind.h: parameters by name, so that a statement in C can be read beside its SQL. A NULL statement (it could not be
- * prepared) is accepted by all: larder__run and larder__read_int then report the connection's failure. */
+/* store/bind.h: parameters by name, so that a statement in C can be read beside its SQL. A NULL statement (it could not
+ * be prepared) is accepted by all: larder__run and larder__read_int then report the connection's failure. */
 #ifndef LARDER_STORE_BIND_H
 #define LARDER_STORE_BIND_H
 

@@ -1,11 +1,11 @@
 /* store/commit.c: what is done with a group of items, in one write transaction under the lock file's lock.
  *
- * The order of the queue is the order in the transaction, so an answer that was queued before an invalidation is covered by
- * it and one that was computed after it is not. Before an answer is stored the log is asked whether somebody invalidated it
- * since its run began; the question is asked only when the log has grown since then.
+ * The order of the queue is the order in the transaction, so an answer that was queued before an invalidation is
+ * covered by it and one that was computed after it is not. Before an answer is stored the log is asked whether somebody
+ * invalidated it since its run began; the question is asked only when the log has grown since then.
  *
- * A statement that fails for one answer alone (a value that SQLite finds too big) fails that answer. Everything else that
- * fails, fails the group: it is rolled back and the caller decides.
+ * A statement that fails for one answer alone (a value that SQLite finds too big) fails that answer. Everything else
+ * that fails, fails the group: it is rolled back and the caller decides.
  */
 #include "store/bind.h"
 #include "store/internal.h"

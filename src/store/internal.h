@@ -1,9 +1,9 @@
-/* store/internal.h: what the parts of the SQLite store share: the items that travel to the writer and back, the writer, the
- * store. Nobody outside src/store includes this.
+/* store/internal.h: what the parts of the SQLite store share: the items that travel to the writer and back, the writer,
+ * the store. Nobody outside src/store includes this.
  *
- * An item has one owner at a time: the loop fills it in; larder__writer_push hands it to the writer; it comes back, with its
- * status, in the list that larder__writer_take_done gives; the loop then frees it. Only the members marked "loop" may be touched
- * on the loop in between.
+ * An item has one owner at a time: the loop fills it in; larder__writer_push hands it to the writer; it comes back,
+ * with its status, in the list that larder__writer_take_done gives; the loop then frees it. Only the members marked
+ * "loop" may be touched on the loop in between.
  */
 #ifndef LARDER_STORE_INTERNAL_H
 #define LARDER_STORE_INTERNAL_H
@@ -29,28 +29,28 @@ typedef enum larder__item_kind {
 typedef struct larder__item {
     larder__list link;
     larder__item_kind kind;
-    int status;                /* the outcome, once it is back */
-    uint32_t generation;       /* of the file that it was meant for */
-    size_t bytes;              /* loop: what it counts in the queue */
-    larder_status_cb done;     /* loop */
-    void *user_data;           /* loop */
+    int status;            /* the outcome, once it is back */
+    uint32_t generation;   /* of the file that it was meant for */
+    size_t bytes;          /* loop: what it counts in the queue */
+    larder_status_cb done; /* loop */
+    void *user_data;       /* loop */
 
-    larder__map_node overlay;  /* loop: PUT, and INVALIDATE of a key */
-    int in_overlay;            /* loop */
+    larder__map_node overlay;   /* loop: PUT, and INVALIDATE of a key */
+    int in_overlay;             /* loop */
     struct larder__item *under; /* loop: PUT, the waiting invalidation of its key whose place it took in the overlay */
 
     uint8_t key[LARDER_KEY_SIZE]; /* PUT, INVALIDATE of a key; not changed after the push, as the rest */
     larder__channel *channel;
-    larder__mark mark;         /* PUT */
-    larder__record record;     /* PUT: holds references on value and args */
+    larder__mark mark;     /* PUT */
+    larder__record record; /* PUT: holds references on value and args */
 
     larder__invalidation_kind what; /* INVALIDATE */
     uint64_t number;
-    int64_t log_id;            /* the outcome */
-    int kept;                  /* writer: it failed once and waits */
+    int64_t log_id; /* the outcome */
+    int kept;       /* writer: it failed once and waits */
 
-    larder__lockfile *lock;    /* REOPENED */
-    size_t count;              /* COUNT, USES: how many follow */
+    larder__lockfile *lock; /* REOPENED */
+    size_t count;           /* COUNT, USES: how many follow */
     union {
         larder__channel_count counts[1];
         larder__use uses[1];
@@ -69,7 +69,7 @@ typedef struct larder__writer {
     larder_durability durability;
     size_t page_cache_bytes;
     const larder_clock *clock;
-    uint64_t origin;             /* names this instance in the log; never 0 */
+    uint64_t origin; /* names this instance in the log; never 0 */
     uint32_t commit_interval_ms;
     uint32_t sweep_interval_ms;
     uint32_t lock_timeout_ms;
@@ -85,55 +85,59 @@ typedef struct larder__writer {
     larder__list queue;
     size_t queue_items;
     size_t queue_bytes;
-    int urgent;                  /* a flush or an invalidation waits */
-    int retry_now;               /* a flush: do not wait for the pause after a failure */
+    int urgent;    /* a flush or an invalidation waits */
+    int retry_now; /* a flush: do not wait for the pause after a failure */
     int stopping;
-    int quiet;                   /* the owner is going: no more wake */
-    int sleeping;                /* the thread waits on cond */
-    uint64_t first_at;           /* uv_hrtime when the oldest item came */
+    int quiet;         /* the owner is going: no more wake */
+    int sleeping;      /* the thread waits on cond */
+    uint64_t first_at; /* uv_hrtime when the oldest item came */
     larder__list done;
-    int finished;                /* the thread's last act */
+    int finished; /* the thread's last act */
     int final_status;
 
     /* Read anywhere, atomically. */
-    int failing;                 /* 0, or why the last commit failed */
-    int distrusted;              /* our slot in the lock file is set */
+    int failing;    /* 0, or why the last commit failed */
+    int distrusted; /* our slot in the lock file is set */
     uint64_t commits;
     uint64_t errors;
 
     /* The thread's own. */
     larder__db *db;
     larder__lockfile *lock;
-    uint32_t generation;         /* of the file: one more each time it is reopened */
-    uint32_t row_generation;     /* of the channels' row ids */
-    uint64_t retry_at;           /* uv_hrtime: not before, after a failure */
+    uint32_t generation;     /* of the file: one more each time it is reopened */
+    uint32_t row_generation; /* of the channels' row ids */
+    uint64_t retry_at;       /* uv_hrtime: not before, after a failure */
     uint64_t pause_ms;
     size_t kept_invalidations;
-    int64_t log_head;            /* within a transaction */
-    int wal_pages;               /* in the WAL after the last commit */
-    int wal_checked;             /* of these, when it was checkpointed last */
-    uint64_t idle_at;            /* uv_hrtime of the last commit */
+    int64_t log_head; /* within a transaction */
+    int wal_pages;    /* in the WAL after the last commit */
+    int wal_checked;  /* of these, when it was checkpointed last */
+    uint64_t idle_at; /* uv_hrtime of the last commit */
     int truncate_due;
-    int64_t sweep_after;         /* rowid; -1: no pass under way */
-    int64_t sweep_head;          /* log head when the pass began */
-    uint64_t sweep_at;           /* uv_hrtime: when the next slice or pass is due */
-    int sweep_again;             /* an invalidation came while a pass was under way */
+    int64_t sweep_after; /* rowid; -1: no pass under way */
+    int64_t sweep_head;  /* log head when the pass began */
+    uint64_t sweep_at;   /* uv_hrtime: when the next slice or pass is due */
+    int sweep_again;     /* an invalidation came while a pass was under way */
 } larder__writer;
 
-/* Opens the file (creates, migrates) and makes ready; the thread is started apart, so that the opener may use db first. */
+/* Opens the file (creates, migrates) and makes ready; the thread is started apart, so that the opener may use db first.
+ */
 int larder__writer_open(larder__writer *writer, larder_error *error);
 /* Opens the file at the path in the place of what is open; on failure that stays. */
 int larder__writer_open_file(larder__writer *writer, larder_error *error);
 int larder__writer_start(larder__writer *writer);
 void larder__writer_close(larder__writer *writer); /* joins the thread, if it was started */
 /* Takes all of `items` over (loop thread). */
-void larder__writer_push(larder__writer *writer, larder__list *items, size_t count, size_t bytes, int urgent, int retry_now);
-/* 1 if a waiting invalidation of everything could be moved behind all that was pushed since; 0 if it is not in the queue. */
+void larder__writer_push(larder__writer *writer, larder__list *items, size_t count, size_t bytes, int urgent,
+                         int retry_now);
+/* 1 if a waiting invalidation of everything could be moved behind all that was pushed since; 0 if it is not in the
+ * queue. */
 int larder__writer_requeue(larder__writer *writer, larder__item *item, uint64_t number);
 void larder__writer_take_done(larder__writer *writer, larder__list *out, int *finished);
 void larder__writer_stop(larder__writer *writer);
 
-/* commit.c: one group in one locked transaction. Item outcomes are in their status. LARDER_OK, or why all of it failed. */
+/* commit.c: one group in one locked transaction. Item outcomes are in their status. LARDER_OK, or why all of it failed.
+ */
 int larder__writer_commit(larder__writer *writer, larder__list *group);
 /* The lock, the check that the file is still ours, BEGIN IMMEDIATE, and the reverse. */
 int larder__writer_begin(larder__writer *writer);
@@ -157,45 +161,45 @@ struct larder__store {
     char *path;
     larder_clock clock;
     larder__validity validity;
-    larder__json json;           /* to check values that come from the file */
-    larder__map overlay;         /* items by key: the newest of each */
-    larder__list staged;         /* put in this dispatch, not pushed yet */
+    larder__json json;   /* to check values that come from the file */
+    larder__map overlay; /* items by key: the newest of each */
+    larder__list staged; /* put in this dispatch, not pushed yet */
     size_t staged_count;
     size_t staged_bytes;
     int staged_urgent;
     int in_dispatch;
-    uint64_t mono_ns;            /* of the dispatch */
+    uint64_t mono_ns; /* of the dispatch */
 
     larder__writer writer;
     int writer_open;
-    larder__lockfile *lock;      /* the writer's, as the loop knows it */
-    uint32_t generation;         /* of the file, as the loop knows it */
-    larder__item *spare;         /* an invalidation of everything that needs no memory */
+    larder__lockfile *lock; /* the writer's, as the loop knows it */
+    uint32_t generation;    /* of the file, as the loop knows it */
+    larder__item *spare;    /* an invalidation of everything that needs no memory */
     int spare_queued;
-    int spare_again;             /* it was needed once more while the writer had it */
-    size_t invalidations;        /* not committed yet */
+    int spare_again;      /* it was needed once more while the writer had it */
+    size_t invalidations; /* not committed yet */
 
     larder__db *reader;
-    int reading;                 /* a read transaction is open */
-    unsigned gets;               /* in this dispatch */
-    int blind;                   /* the log could not be read: nothing may be served */
-    int read_failing;            /* 0, or why reading failed */
-    uint64_t read_again_at;      /* mono: not before */
+    int reading;            /* a read transaction is open */
+    unsigned gets;          /* in this dispatch */
+    int blind;              /* the log could not be read: nothing may be served */
+    int read_failing;       /* 0, or why reading failed */
+    uint64_t read_again_at; /* mono: not before */
     uint32_t data_version;
     uint64_t beat_at;            /* mono: when data_version was asked last */
     uint64_t seen_invalidations; /* the lock file's counter */
 
-    int degraded;                /* DEGRADED was said */
-    uint64_t lost;               /* since then */
-    int unsaved;                 /* 0, or the failure that an answer was given up for; the next flush says it */
-    uint64_t not_stored;         /* atomic */
-    uint64_t unreported;         /* not stored because the queue was full, since the last event */
-    uint64_t reported_at;        /* mono */
-    uint64_t read_errors;        /* atomic */
-    uint64_t queued_bytes;       /* atomic */
+    int degraded;          /* DEGRADED was said */
+    uint64_t lost;         /* since then */
+    int unsaved;           /* 0, or the failure that an answer was given up for; the next flush says it */
+    uint64_t not_stored;   /* atomic */
+    uint64_t unreported;   /* not stored because the queue was full, since the last event */
+    uint64_t reported_at;  /* mono */
+    uint64_t read_errors;  /* atomic */
+    uint64_t queued_bytes; /* atomic */
     int stopping;
     int stopped_told;
-    larder__list local_done;     /* without a file: items to report at the next settle */
+    larder__list local_done; /* without a file: items to report at the next settle */
 };
 
 /* reader.c */

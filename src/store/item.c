@@ -2,7 +2,6 @@
 #include "base/alloc.h"
 #include "store/internal.h"
 
-
 larder__item *larder__item_new(larder__item_kind kind, size_t tail_bytes)
 {
     larder__item *item = larder__calloc(1, sizeof *item + tail_bytes);

@@ -1,22 +1,23 @@
 /* store/reader.c: the loop's own connection: answers from the file, and what others have invalidated.
  *
- * Happy path of a dispatch: notice compares one number in the lock file's mapped page; the first get reads by itself, the second
- * opens a read transaction that the end of the dispatch closes (opening one costs as much as it saves a single get).
+ * Happy path of a dispatch: notice compares one number in the lock file's mapped page; the first get reads by itself,
+ * the second opens a read transaction that the end of the dispatch closes (opening one costs as much as it saves a
+ * single get).
  *
  * A row is served only after the log of invalidations has been read up to the counter that was seen before the read
  * transaction began. If the log cannot be read, nothing is served from memory or file until it can ("blind").
  *
- * Failures: a busy file is a miss and nothing else. Another failure is a miss, reported once; for RETRY_NS there are only misses,
- * then the connection is opened anew.
+ * Failures: a busy file is a miss and nothing else. Another failure is a miss, reported once; for RETRY_NS there are
+ * only misses, then the connection is opened anew.
  */
 #include "store/bind.h"
 #include "store/internal.h"
 
 #include <string.h>
 
-#define BEAT_NS 100000000ull  /* how often to ask whether other programs changed the file */
+#define BEAT_NS 100000000ull /* how often to ask whether other programs changed the file */
 #define RETRY_NS 200000000ull
-#define LOG_ROWS 1000         /* more than this is noticed as "everything" */
+#define LOG_ROWS 1000 /* more than this is noticed as "everything" */
 
 int larder__reader_open(larder__store *store, larder_error *error)
 {
@@ -218,8 +219,8 @@ static larder__body *value_of_row(larder__store *store, sqlite3_stmt *row)
     return sound ? larder__body_new(bytes, len, content) : NULL;
 }
 
-static int serve_row(larder__store *store, larder__channel *channel, sqlite3_stmt *row, uint32_t version, int64_t wall_ms,
-                     larder__record *out)
+static int serve_row(larder__store *store, larder__channel *channel, sqlite3_stmt *row, uint32_t version,
+                     int64_t wall_ms, larder__record *out)
 {
     int64_t created = sqlite3_column_int64(row, 2);
     int64_t expires = sqlite3_column_int64(row, 3);

@@ -1,9 +1,9 @@
-/* store/store.c: the store as the loop sees it: opening and ending, the overlay of what is not committed yet, what comes back
- * from the writer, and what is said about failures.
+/* store/store.c: the store as the loop sees it: opening and ending, the overlay of what is not committed yet, what
+ * comes back from the writer, and what is said about failures.
  *
- * Happy path of a put: the item goes into the overlay, waits in `staged` until the dispatch ends, travels to the writer, comes
- * back committed, leaves the overlay in settle (between two dispatches, so no read falls between overlay and file) and is
- * freed.
+ * Happy path of a put: the item goes into the overlay, waits in `staged` until the dispatch ends, travels to the
+ * writer, comes back committed, leaves the overlay in settle (between two dispatches, so no read falls between overlay
+ * and file) and is freed.
  *
  * Close: larder__store_stop closes the reader, lets the writer finish; the settle after its last act calls on_stopped.
  */
@@ -274,8 +274,8 @@ static int overlay_get(larder__store *store, const larder__item *item, uint32_t 
     return LARDER__HIT;
 }
 
-int larder__store_get(larder__store *store, larder__channel *channel, const uint8_t key[LARDER_KEY_SIZE], uint32_t version,
-                      int64_t wall_ms, larder__record *out)
+int larder__store_get(larder__store *store, larder__channel *channel, const uint8_t key[LARDER_KEY_SIZE],
+                      uint32_t version, int64_t wall_ms, larder__record *out)
 {
     if (!store->writer_open || store->stopping) {
         return LARDER__MISS;
@@ -369,8 +369,8 @@ static void done_at_once(larder__store *store, larder__item *item, int status)
     store->options.wake(store->options.owner);
 }
 
-/* The invalidation of everything that needs no memory. While it waits it moves to the end; once the writer holds it, it is
- * sent again when it comes back, and until then rows are not served. */
+/* The invalidation of everything that needs no memory. While it waits it moves to the end; once the writer holds it, it
+ * is sent again when it comes back, and until then rows are not served. */
 static void invalidate_with_spare(larder__store *store, uint64_t number)
 {
     larder__item *spare = store->spare;
@@ -505,7 +505,8 @@ static void degrade(larder__store *store, int status)
 
 static void recover_if_sound(larder__store *store)
 {
-    if (!store->degraded || store->read_failing != 0 || __atomic_load_n(&store->writer.failing, __ATOMIC_RELAXED) != 0) {
+    if (!store->degraded || store->read_failing != 0
+        || __atomic_load_n(&store->writer.failing, __ATOMIC_RELAXED) != 0) {
         return;
     }
     store->degraded = 0;
@@ -674,7 +675,7 @@ void larder__store_get_stats(const larder__store *store, larder__store_stats *ou
 {
     out->not_stored = __atomic_load_n(&store->not_stored, __ATOMIC_RELAXED);
     out->store_errors = __atomic_load_n(&store->read_errors, __ATOMIC_RELAXED)
-        + __atomic_load_n(&store->writer.errors, __ATOMIC_RELAXED);
+                        + __atomic_load_n(&store->writer.errors, __ATOMIC_RELAXED);
     out->commits = __atomic_load_n(&store->writer.commits, __ATOMIC_RELAXED);
     out->queued_bytes = __atomic_load_n(&store->queued_bytes, __ATOMIC_RELAXED);
 }

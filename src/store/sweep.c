@@ -1,9 +1,10 @@
-/* store/sweep.c: the writer's housekeeping, in steps that each hold the lock for a few milliseconds: rows that nobody can be
- * served any more, log rows that nobody needs, and checkpoints.
+/* store/sweep.c: the writer's housekeeping, in steps that each hold the lock for a few milliseconds: rows that nobody
+ * can be served any more, log rows that nobody needs, and checkpoints.
  *
- * A pass of the sweep goes over the rows in rowid order, SLICE_ROWS a step, so that no index on the time of expiry is needed
- * (each would cost more than half of the write rate). A pass starts every sweep_interval_ms, and after an invalidation at once;
- * its steps come STEP_MS apart. At its end the log is cut: rows that were there when it began have nothing left to cover.
+ * A pass of the sweep goes over the rows in rowid order, SLICE_ROWS a step, so that no index on the time of expiry is
+ * needed (each would cost more than half of the write rate). A pass starts every sweep_interval_ms, and after an
+ * invalidation at once; its steps come STEP_MS apart. At its end the log is cut: rows that were there when it began
+ * have nothing left to cover.
  */
 #include "store/bind.h"
 #include "store/internal.h"
@@ -137,8 +138,8 @@ void larder__writer_watch_wal(larder__writer *writer)
     sqlite3_wal_hook(writer->db->handle, on_wal, writer);
 }
 
-/* A reader that stays (somebody's shell) keeps the WAL from being started over: past TRUNCATE_PAGES readers are waited for, a
- * little, each time as many pages have come again. */
+/* A reader that stays (somebody's shell) keeps the WAL from being started over: past TRUNCATE_PAGES readers are waited
+ * for, a little, each time as many pages have come again. */
 void larder__writer_checkpoint_step(larder__writer *writer)
 {
     int pages = writer->wal_pages;

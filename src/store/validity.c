@@ -124,8 +124,8 @@ static void remember_key(larder__validity *validity, const uint8_t key[LARDER_KE
     validity->ring_at = (validity->ring_at + 1) % RING;
 }
 
-uint64_t larder__validity_invalidate(larder__validity *validity, larder__invalidation_kind kind, larder__channel *channel,
-                                     const uint8_t key[LARDER_KEY_SIZE])
+uint64_t larder__validity_invalidate(larder__validity *validity, larder__invalidation_kind kind,
+                                     larder__channel *channel, const uint8_t key[LARDER_KEY_SIZE])
 {
     uint64_t number = ++validity->number;
     switch (kind) {

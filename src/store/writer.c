@@ -1,13 +1,15 @@
 /* store/writer.c: the one thread of this process that writes the file.
  *
- * Happy path: the loop pushes items; the thread lets them gather for commit_interval_ms (or until a group is full, or a flush
- * or an invalidation waits), commits a group in one transaction under the lock file's lock, hands the items back and wakes the
- * loop. Between groups, and when nothing waits, it makes steps of housekeeping: a checkpoint, a slice of the sweep.
+ * Happy path: the loop pushes items; the thread lets them gather for commit_interval_ms (or until a group is full, or a
+ * flush or an invalidation waits), commits a group in one transaction under the lock file's lock, hands the items back
+ * and wakes the loop. Between groups, and when nothing waits, it makes steps of housekeeping: a checkpoint, a slice of
+ * the sweep.
  *
- * Failures: a group that cannot be committed is rolled back whole. Answers in it are given up, unless another process's lock
- * was the reason; invalidations and counters go back to the head of the queue, in their order, and are tried again after a
- * pause of 0.1 s that doubles up to 5 s, or at once when a flush asks. Flushes are answered with the reason. An invalidation that
- * waits so sets this instance's distrust slot in the lock file. A file that was deleted or replaced is opened anew at its path.
+ * Failures: a group that cannot be committed is rolled back whole. Answers in it are given up, unless another process's
+ * lock was the reason; invalidations and counters go back to the head of the queue, in their order, and are tried again
+ * after a pause of 0.1 s that doubles up to 5 s, or at once when a flush asks. Flushes are answered with the reason. An
+ * invalidation that waits so sets this instance's distrust slot in the lock file. A file that was deleted or replaced
+ * is opened anew at its path.
  *
  * End: larder__writer_stop makes it commit what waits, in one try, then checkpoint, close the connection and finish.
  */
@@ -27,7 +29,8 @@
 
 /* ---- opening and closing ---- */
 
-/* Somebody could not commit an invalidation and is gone, or will find it done: what is in the file cannot be told apart. */
+/* Somebody could not commit an invalidation and is gone, or will find it done: what is in the file cannot be told
+ * apart. */
 static int invalidate_distrusted(larder__writer *writer, larder_error *error)
 {
     int64_t id = 0;
@@ -154,7 +157,8 @@ void larder__writer_close(larder__writer *writer)
 
 /* ---- the loop's side ---- */
 
-void larder__writer_push(larder__writer *writer, larder__list *items, size_t count, size_t bytes, int urgent, int retry_now)
+void larder__writer_push(larder__writer *writer, larder__list *items, size_t count, size_t bytes, int urgent,
+                         int retry_now)
 {
     uv_mutex_lock(&writer->mutex);
     int was_empty = larder__list_empty(&writer->queue);
@@ -207,8 +211,8 @@ void larder__writer_stop(larder__writer *writer)
 
 /* ---- the thread ---- */
 
-/* When the queue is to be committed: 0 now; UINT64_MAX nothing waits. After a failure an empty group is tried too, to find
- * out whether the file has healed. Under the mutex. */
+/* When the queue is to be committed: 0 now; UINT64_MAX nothing waits. After a failure an empty group is tried too, to
+ * find out whether the file has healed. Under the mutex. */
 static uint64_t commit_due(const larder__writer *writer)
 {
     if (larder__list_empty(&writer->queue)) {
@@ -286,7 +290,7 @@ static void put_back(larder__writer *writer, larder__list *group, int status)
     while ((link = larder__list_shift(group)) != NULL) {
         larder__item *item = LARDER__CONTAINER(link, larder__item, link);
         int keeps = item->kind == LARDER__ITEM_INVALIDATE || item->kind == LARDER__ITEM_COUNT
-            || (status == LARDER_ELOCKED && item->kind != LARDER__ITEM_FLUSH);
+                    || (status == LARDER_ELOCKED && item->kind != LARDER__ITEM_FLUSH);
         if (!keeps || writer->stopping) {
             item->status = status;
             larder__list_append(&writer->done, link);

@@ -12,16 +12,16 @@
 #include <larder/larder.h>
 #include <uv.h>
 
-/* A new empty folder, mode 0700, under TMPDIR or /tmp; the process removes it, with all in it, at exit (not when killed).
- * Returns a path that lives as long as the process. */
+/* A new empty folder, mode 0700, under TMPDIR or /tmp; the process removes it, with all in it, at exit (not when
+ * killed). Returns a path that lives as long as the process. */
 const char *test_dir(void);
 /* "<a new folder>/<name>". Lives as long as the process. */
 const char *test_path(const char *name);
 
 /* A clock that stands still until it is moved. Thread-safe. Starts at wall 1,700,000,000,000 ms and mono 1 s. */
 typedef struct test_clock {
-    int64_t wall_ms;   /* atomic */
-    uint64_t mono_ns;  /* atomic */
+    int64_t wall_ms;    /* atomic */
+    uint64_t mono_ns;   /* atomic */
     larder_clock clock; /* hand &clock.clock to larder_options */
 } test_clock;
 void test_clock_init(test_clock *clock);
@@ -33,16 +33,17 @@ void test_run_until(uv_loop_t *loop, const int *flag);
 /* Closes the loop; fails the test when a handle is still open. */
 void test_loop_close(uv_loop_t *loop);
 
-/* Allocations. After test_alloc_install() (before anything of Larder runs) each allocation of Larder is counted, and those
- * that test_alloc_fail_at names fail. Thread-safe. */
+/* Allocations. After test_alloc_install() (before anything of Larder runs) each allocation of Larder is counted, and
+ * those that test_alloc_fail_at names fail. Thread-safe. */
 void test_alloc_install(void);
 /* The nth from now (1: the next) fails; with `all_after`, every one from then on. 0: none. Resets the count. */
 void test_alloc_fail_at(unsigned long nth, int all_after);
-unsigned long test_alloc_count(void);   /* since fail_at was called */
-int test_alloc_failed(void);            /* how many were made to fail since */
-long test_alloc_live(void);             /* blocks not freed, since install */
+unsigned long test_alloc_count(void); /* since fail_at was called */
+int test_alloc_failed(void);          /* how many were made to fail since */
+long test_alloc_live(void);           /* blocks not freed, since install */
 
-/* Runs a shell command; returns its exit status; its standard output goes to *out (free it), standard error is left alone. */
+/* Runs a shell command; returns its exit status; its standard output goes to *out (free it), standard error is left
+ * alone. */
 int test_shell(char **out, const char *format, ...) __attribute__((format(printf, 2, 3)));
 
 /* A pseudo-random number generator with a printed seed (splitmix64); LARDER_TEST_SEED sets it. */

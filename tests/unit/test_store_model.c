@@ -1,9 +1,9 @@
-/* Two stores on one file against a plain model: whatever is put, invalidated, flushed and reopened in whatever order, no
- * get returns an answer that an earlier invalidation had covered.
+/* Two stores on one file against a plain model: whatever is put, invalidated, flushed and reopened in whatever order,
+ * no get returns an answer that an earlier invalidation had covered.
  *
- * The model: each key's truth is a number that only grows. A run reads it when it begins and puts it when it ends. A change
- * raises it and invalidates, through one store, by key, channel or all. For that store the old numbers are forbidden at once;
- * for the other from the moment the invalidation is committed. */
+ * The model: each key's truth is a number that only grows. A run reads it when it begins and puts it when it ends. A
+ * change raises it and invalidates, through one store, by key, channel or all. For that store the old numbers are
+ * forbidden at once; for the other from the moment the invalidation is committed. */
 #include "store_fixture.h"
 
 #include <stdio.h>
@@ -24,8 +24,8 @@ typedef struct model {
     const char *path;
     test_random random;
     int truth[KEYS];
-    int least[STORES][KEYS];    /* what a get of that store may return at the least */
-    int waiting[STORES][KEYS];  /* becomes the least of the others once this store has committed */
+    int least[STORES][KEYS];   /* what a get of that store may return at the least */
+    int waiting[STORES][KEYS]; /* becomes the least of the others once this store has committed */
     run runs[RUNS];
     long hits, misses, refused;
 } model;

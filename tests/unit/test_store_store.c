@@ -1,223 +1,6 @@
-/* The store behind its seam: overlay, group commit, log of invalidations, other processes (here: a second store on the same
- * file), sweep, failures of the file, and failed allocations. */
-#include "support.h"
-
-#include "base/alloc.h"
-#include "store/db.h"
-#include "store/store.h"
-
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-/* ---- a store with a loop ---- */
-
-typedef struct fixture {
-    uv_loop_t loop;
-    uv_async_t async;
-    test_clock clock;
-    larder__store *store;
-    int stopped;
-    int stop_status;
-    int invalidated[3];
-    int degraded;
-    int recovered;
-    int not_stored;
-    uint64_t lost;
-} fixture;
-
-static void wake(void *owner)
-{
-    uv_async_send(&((fixture *)owner)->async);
-}
-
-static void on_async(uv_async_t *async)
-{
-    fixture *f = async->data;
-    if (f->store != NULL) {
-        larder__store_settle(f->store);
-    }
-}
-
-static void on_invalidated(void *owner, larder__invalidation_kind kind, larder__channel *channel, const uint8_t *key)
-{
-    (void)channel;
-    (void)key;
-    ((fixture *)owner)->invalidated[kind]++;
-}
-
-static void on_event(void *owner, const larder_event *event)
-{
-    fixture *f = owner;
-    f->degraded += event->type == LARDER_EVENT_STORE_DEGRADED;
-    f->recovered += event->type == LARDER_EVENT_STORE_RECOVERED;
-    f->not_stored += event->type == LARDER_EVENT_NOT_STORED;
-    f->lost += event->type == LARDER_EVENT_STORE_RECOVERED ? event->count : 0;
-}
-
-static void on_stopped(void *owner, int status, uint64_t unsaved)
-{
-    (void)unsaved;
-    fixture *f = owner;
-    f->stop_status = status;
-    f->stopped = 1;
-}
-
-static int try_open(fixture *f, const char *path, const larder__store_options *changes)
-{
-    larder__store_options options = {
-        .path = path,
-        .queue_bytes = 1 << 20,
-        .commit_interval_ms = 5,
-        .sweep_interval_ms = 60000,
-        .lock_timeout_ms = 2000,
-        .clock = &f->clock.clock,
-        .wake = wake,
-        .on_invalidated = on_invalidated,
-        .on_event = on_event,
-        .on_stopped = on_stopped,
-        .owner = f,
-    };
-    if (changes != NULL) {
-        options.queue_bytes = changes->queue_bytes != 0 ? changes->queue_bytes : options.queue_bytes;
-        options.sweep_interval_ms = changes->sweep_interval_ms != 0 ? changes->sweep_interval_ms : 60000;
-        options.commit_interval_ms = changes->commit_interval_ms != 0 ? changes->commit_interval_ms : 5;
-        options.lock_timeout_ms = changes->lock_timeout_ms != 0 ? changes->lock_timeout_ms : 2000;
-    }
-    memset(f, 0, sizeof *f);
-    test_clock_init(&f->clock);
-    assert_int_equal(uv_loop_init(&f->loop), 0);
-    assert_int_equal(uv_async_init(&f->loop, &f->async, on_async), 0);
-    f->async.data = f;
-    return larder__store_open(&f->store, &options, NULL);
-}
-
-static void close_loop(fixture *f)
-{
-    uv_close((uv_handle_t *)&f->async, NULL);
-    test_loop_close(&f->loop);
-}
-
-static void open_store(fixture *f, const char *path, const larder__store_options *changes)
-{
-    assert_int_equal(try_open(f, path, changes), LARDER_OK);
-}
-
-static void close_store(fixture *f)
-{
-    larder__store_stop(f->store);
-    test_run_until(&f->loop, &f->stopped);
-    larder__store_free(f->store);
-    f->store = NULL;
-    close_loop(f);
-}
-
-static void begin(fixture *f)
-{
-    larder__store_begin(f->store, f->clock.wall_ms, f->clock.mono_ns);
-}
-
-static larder__channel *channel(fixture *f, const char *name)
-{
-    return larder__validity_channel(larder__store_validity(f->store), name, strlen(name));
-}
-
-static void make_key(uint8_t key[LARDER_KEY_SIZE], uint32_t number)
-{
-    memset(key, 0xab, LARDER_KEY_SIZE);
-    memcpy(key, &number, sizeof number);
-}
-
-static int put_at(fixture *f, const char *name, uint32_t number, const char *value, larder__mark mark)
-{
-    larder__record record = {
-        .channel = channel(f, name),
-        .version = 1,
-        .created_ms = f->clock.wall_ms,
-        .expires_ms = f->clock.wall_ms + 60000,
-        .cost_us = 5,
-        .value = larder__body_new(value, strlen(value), LARDER_CONTENT_JSON),
-        .args = larder__body_new("null", 4, LARDER_CONTENT_JSON),
-    };
-    make_key(record.key, number);
-    if (record.value == NULL || record.args == NULL) { /* memory was made to fail */
-        larder__body_release(record.value);
-        larder__body_release(record.args);
-        return LARDER_ENOMEM;
-    }
-    int status = larder__store_put(f->store, &record, mark);
-    larder__body_release(record.value);
-    larder__body_release(record.args);
-    return status;
-}
-
-static int put(fixture *f, const char *name, uint32_t number, const char *value)
-{
-    return put_at(f, name, number, value, larder__validity_mark(larder__store_validity(f->store)));
-}
-
-/* Within a dispatch of its own. */
-static char *get_version(fixture *f, const char *name, uint32_t number, uint32_t version)
-{
-    static char value[4096];
-    uint8_t key[LARDER_KEY_SIZE];
-    larder__record record;
-    make_key(key, number);
-    begin(f);
-    int found = larder__store_get(f->store, channel(f, name), key, version, f->clock.wall_ms, &record);
-    larder__store_end(f->store);
-    if (!found) {
-        return NULL;
-    }
-    snprintf(value, sizeof value, "%s", record.value->data);
-    larder__body_release(record.value);
-    return value;
-}
-
-static char *get(fixture *f, const char *name, uint32_t number)
-{
-    return get_version(f, name, number, 1);
-}
-
-static void on_status(int status, void *user_data)
-{
-    *(int *)user_data = status == LARDER_OK ? 1 : status;
-}
-
-static int flush(fixture *f)
-{
-    int result = 0;
-    assert_int_equal(larder__store_flush(f->store, on_status, &result), LARDER_OK);
-    test_run_until(&f->loop, &result);
-    return result == 1 ? LARDER_OK : result;
-}
-
-static void invalidate(fixture *f, larder__invalidation_kind kind, const char *name, uint32_t number)
-{
-    uint8_t key[LARDER_KEY_SIZE];
-    make_key(key, number);
-    int status = larder__store_invalidate(f->store, kind, name == NULL ? NULL : channel(f, name),
-                                          kind == LARDER__INVALIDATE_KEY ? key : NULL, NULL, NULL);
-    assert_int_equal(status, LARDER_OK);
-}
-
-static char *shell(const char *path, const char *sql)
-{
-    char *out;
-    assert_int_equal(test_shell(&out, "sqlite3 -cmd '.timeout 5000' '%s' \"%s\"", path, sql), 0);
-    out[strcspn(out, "\n")] = '\0';
-    return out;
-}
-
-static void assert_shell(const char *path, const char *sql, const char *expected)
-{
-    char *out = shell(path, sql);
-    assert_string_equal(out, expected);
-    free(out);
-}
-
-/* ---- tests ---- */
+/* The store behind its seam: overlay, group commit, log of invalidations, other processes (here: a second store on the
+ * same file), sweep, checkpoints, counters. */
+#include "store_loop.h"
 
 static void test_a_put_is_found_before_and_after_its_commit_and_after_reopening(void **state)
 {
@@ -414,7 +197,8 @@ static void test_a_damaged_row_is_a_miss(void **state)
     put(&f, "c", 1, "[1]");
     put(&f, "c", 2, "[2]");
     flush(&f);
-    free(shell(path, "UPDATE entries SET value = '[1' WHERE id = 1; UPDATE entries SET content_type = 'x' WHERE id = 2"));
+    free(shell(path,
+               "UPDATE entries SET value = '[1' WHERE id = 1; UPDATE entries SET content_type = 'x' WHERE id = 2"));
     test_clock_advance(&f.clock, 200);
     assert_null(get(&f, "c", 1));
     assert_null(get(&f, "c", 2));
@@ -467,7 +251,8 @@ static void test_counters_add_up_over_stores_and_restarts(void **state)
         assert_int_equal(done, 1);
         close_store(&f);
     }
-    assert_shell(path, "SELECT requests, response_time_us, max_response_time_us FROM channel_totals WHERE channel_id > 0",
+    assert_shell(path,
+                 "SELECT requests, response_time_us, max_response_time_us FROM channel_totals WHERE channel_id > 0",
                  "15|300|9");
     assert_shell(path, "SELECT channel, requests, errors FROM channel_stats WHERE channel = '(unknown)'",
                  "(unknown)|3|3");
@@ -555,7 +340,8 @@ static void test_the_log_is_cut_after_a_sweep_and_an_older_run_is_not_believed(v
         left = atoi(out);
         free(out);
     }
-    assert_shell(path, "SELECT count(*), (SELECT value FROM state WHERE name = 'log_floor') FROM invalidations", "0|30");
+    assert_shell(path, "SELECT count(*), (SELECT value FROM state WHERE name = 'log_floor') FROM invalidations",
+                 "0|30");
     assert_int_equal(put_at(&other, "c", 99, "1", old), LARDER_OK);
     assert_int_equal(flush(&other), LARDER_OK);
     assert_shell(path, "SELECT count(*) FROM entries", "0");
@@ -601,181 +387,6 @@ static void test_the_wal_is_checkpointed_and_shrinks_when_idle(void **state)
     close_store(&f);
 }
 
-static void test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten(void **state)
-{
-    (void)state;
-    const char *path = test_path("a.larder");
-    fixture f;
-    open_store(&f, path, NULL);
-    put(&f, "c", 1, "1");
-    assert_int_equal(flush(&f), LARDER_OK);
-    assert_int_equal(test_shell(NULL, "rm -f '%s' '%s-wal' '%s-shm' '%s-lock'", path, path, path, path), 0);
-    put(&f, "c", 2, "2");
-    assert_int_equal(flush(&f), LARDER_EMOVED);
-    assert_int_equal(f.degraded, 1);
-    assert_int_equal(f.recovered, 1);
-    assert_int_equal(f.lost, 1);
-    assert_null(get(&f, "c", 1));
-    assert_null(get(&f, "c", 2)); /* it was on its way to the file that is gone, and the flush said so */
-    assert_int_equal(put(&f, "c", 3, "3"), LARDER_OK);
-    assert_int_equal(flush(&f), LARDER_OK);
-    assert_string_equal(get(&f, "c", 3), "3");
-    assert_shell(path, "SELECT group_concat(value) FROM entries", "3");
-    fixture other;
-    open_store(&other, path, NULL);
-    assert_string_equal(get(&other, "c", 3), "3");
-    invalidate(&other, LARDER__INVALIDATE_KEY, "c", 3);
-    assert_int_equal(flush(&other), LARDER_OK);
-    assert_null(get(&f, "c", 3));
-    close_store(&other);
-    close_store(&f);
-}
-
-static void test_a_lock_that_stays_fails_the_flush_in_time_and_heals(void **state)
-{
-    (void)state;
-    larder__store_options brief = {.lock_timeout_ms = 50};
-    const char *path = test_path("a.larder");
-    fixture f;
-    open_store(&f, path, &brief);
-    larder__lockfile *lock;
-    assert_int_equal(larder__lockfile_open(&lock, path, NULL), LARDER_OK);
-    assert_int_equal(larder__lockfile_try(lock), 1);
-    put(&f, "c", 1, "1");
-    assert_int_equal(flush(&f), LARDER_ELOCKED);
-    assert_int_equal(f.degraded, 1);
-    assert_string_equal(get(&f, "c", 1), "1"); /* it waits in the overlay */
-    invalidate(&f, LARDER__INVALIDATE_KEY, "c", 2);
-    larder__lockfile_unlock(lock);
-    larder__lockfile_close(lock);
-    assert_int_equal(flush(&f), LARDER_OK);
-    assert_int_equal(f.recovered, 1);
-    assert_shell(path, "SELECT count(*) FROM entries", "1");
-    close_store(&f);
-}
-
-static void test_an_invalidation_that_was_never_committed_is_distrusted_at_the_next_open(void **state)
-{
-    (void)state;
-    larder__store_options brief = {.lock_timeout_ms = 30};
-    const char *path = test_path("a.larder");
-    fixture f;
-    open_store(&f, path, &brief);
-    put(&f, "c", 1, "1");
-    put(&f, "c", 2, "1");
-    assert_int_equal(flush(&f), LARDER_OK);
-    larder__lockfile *lock;
-    assert_int_equal(larder__lockfile_open(&lock, path, NULL), LARDER_OK);
-    assert_int_equal(larder__lockfile_try(lock), 1);
-    invalidate(&f, LARDER__INVALIDATE_KEY, "c", 1);
-    assert_int_equal(flush(&f), LARDER_ELOCKED);
-    assert_null(get(&f, "c", 1));
-    close_store(&f); /* gives up: the invalidation is lost, the slot in the lock file stays */
-    assert_int_equal(f.stop_status, LARDER_ELOCKED);
-    larder__lockfile_unlock(lock);
-    larder__lockfile_close(lock);
-    open_store(&f, path, NULL);
-    assert_null(get(&f, "c", 1));
-    assert_null(get(&f, "c", 2));
-    put(&f, "c", 3, "1");
-    close_store(&f);
-    open_store(&f, path, NULL);
-    assert_non_null(get(&f, "c", 3)); /* once is enough */
-    close_store(&f);
-}
-
-static void test_an_invalidation_needs_no_memory_it_widens(void **state)
-{
-    (void)state;
-    const char *path = test_path("a.larder");
-    fixture f;
-    open_store(&f, path, NULL);
-    put(&f, "c", 1, "1");
-    put(&f, "d", 2, "1");
-    assert_int_equal(flush(&f), LARDER_OK);
-    uint8_t key[LARDER_KEY_SIZE];
-    make_key(key, 1);
-    larder__channel *c = channel(&f, "c");
-    for (int i = 0; i < 5; i++) {
-        test_alloc_fail_at(1, 1);
-        assert_int_equal(larder__store_invalidate(f.store, LARDER__INVALIDATE_KEY, c, key, NULL, NULL), LARDER_OK);
-        int unused = 0;
-        assert_int_equal(larder__store_invalidate(f.store, LARDER__INVALIDATE_KEY, c, key, on_status, &unused),
-                         LARDER_ENOMEM);
-        test_alloc_fail_at(0, 0);
-        assert_null(get(&f, "c", 1));
-        assert_null(get(&f, "d", 2));
-        assert_int_equal(put(&f, "c", 3, "3"), LARDER_OK);
-        assert_string_equal(get(&f, "c", 3), "3");
-    }
-    assert_int_equal(flush(&f), LARDER_OK);
-    assert_int_equal(flush(&f), LARDER_OK); /* one that was sent again has come back too */
-    assert_int_equal(put(&f, "c", 4, "4"), LARDER_OK);
-    assert_int_equal(flush(&f), LARDER_OK);
-    assert_string_equal(get(&f, "c", 4), "4");
-    close_store(&f);
-    open_store(&f, path, NULL);
-    assert_null(get(&f, "d", 2));
-    assert_string_equal(get(&f, "c", 4), "4");
-    close_store(&f);
-}
-
-static void test_a_store_without_a_file_keeps_nothing_and_answers_all(void **state)
-{
-    (void)state;
-    fixture f;
-    open_store(&f, NULL, NULL);
-    assert_int_equal(put(&f, "c", 1, "1"), LARDER_EOVERLOADED);
-    assert_null(get(&f, "c", 1));
-    int done = 0;
-    uint8_t key[LARDER_KEY_SIZE];
-    make_key(key, 1);
-    assert_int_equal(larder__store_invalidate(f.store, LARDER__INVALIDATE_KEY, NULL, key, on_status, &done), LARDER_OK);
-    assert_int_equal(done, 0);
-    test_run_until(&f.loop, &done);
-    assert_int_equal(done, 1);
-    assert_int_equal(flush(&f), LARDER_OK);
-    larder__store_stats stats;
-    larder__store_get_stats(f.store, &stats);
-    assert_int_equal(stats.not_stored, 0);
-    close_store(&f);
-}
-
-static void test_every_failed_allocation_leaves_no_leak_and_a_working_store(void **state)
-{
-    (void)state;
-    const char *path = test_path("a.larder");
-    unsigned long n = 1;
-    for (int failed = 1; failed; n++) {
-        long live = test_alloc_live();
-        fixture f;
-        test_alloc_fail_at(n, 0);
-        int status = try_open(&f, path, NULL);
-        if (status == LARDER_OK) {
-            larder__channel *c = channel(&f, "c");
-            if (c != NULL) {
-                put(&f, "c", (uint32_t)n, "1");
-                invalidate(&f, LARDER__INVALIDATE_CHANNEL, "c", 0);
-            }
-            int done = 0;
-            if (larder__store_flush(f.store, on_status, &done) == LARDER_OK) {
-                test_run_until(&f.loop, &done);
-            }
-        }
-        failed = test_alloc_failed();
-        test_alloc_fail_at(0, 0);
-        if (status == LARDER_OK) {
-            close_store(&f);
-        } else {
-            assert_true(failed);
-            assert_int_equal(status, LARDER_ENOMEM);
-            close_loop(&f);
-        }
-        assert_int_equal(test_alloc_live(), live);
-    }
-    assert_true(n > 10);
-}
-
 int main(void)
 {
     test_alloc_install();
@@ -795,12 +406,6 @@ int main(void)
         cmocka_unit_test(test_the_sweep_removes_expired_and_invalidated_rows_in_slices),
         cmocka_unit_test(test_the_log_is_cut_after_a_sweep_and_an_older_run_is_not_believed),
         cmocka_unit_test(test_the_wal_is_checkpointed_and_shrinks_when_idle),
-        cmocka_unit_test(test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten),
-        cmocka_unit_test(test_a_lock_that_stays_fails_the_flush_in_time_and_heals),
-        cmocka_unit_test(test_an_invalidation_that_was_never_committed_is_distrusted_at_the_next_open),
-        cmocka_unit_test(test_an_invalidation_needs_no_memory_it_widens),
-        cmocka_unit_test(test_a_store_without_a_file_keeps_nothing_and_answers_all),
-        cmocka_unit_test(test_every_failed_allocation_leaves_no_leak_and_a_working_store),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
