@@ -42,7 +42,6 @@ static int open_store(larder *l, const char *path, larder_error *error)
         .durability = l->options.durability,
         .queue_bytes = l->options.queue_bytes,
         .page_cache_bytes = l->options.page_cache_bytes,
-        .mmap_bytes = l->options.mmap_bytes,
         .commit_interval_ms = l->options.commit_interval_ms,
         .sweep_interval_ms = l->options.sweep_interval_ms,
         .lock_timeout_ms = l->options.lock_timeout_ms,

@@ -19,7 +19,7 @@ void larder_options_init(larder_options *options)
         .max_response_bytes = 16u << 20,
         .max_entry_bytes = 1u << 20,
         .queue_bytes = 16u << 20,
-        .page_cache_bytes = 32u << 20,
+        .page_cache_bytes = 64u << 20,
         .max_in_flight = 100000,
         .workers = 4,
         .default_timeout_ms = 30000,

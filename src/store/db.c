@@ -576,13 +576,6 @@ void larder__db_set_cache(larder__db *db, size_t bytes)
     sqlite3_exec(db->handle, text, NULL, NULL, NULL); /* if it fails the cache stays small */
 }
 
-void larder__db_set_mmap(larder__db *db, size_t bytes)
-{
-    char text[64];
-    snprintf(text, sizeof text, "PRAGMA mmap_size = %lld", bytes > INT64_MAX ? (long long)INT64_MAX : (long long)bytes);
-    sqlite3_exec(db->handle, text, NULL, NULL, NULL); /* if it fails nothing is mapped */
-}
-
 void larder__db_tidy(larder__db *db)
 {
     sqlite3_db_config(db->handle, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 0, NULL);

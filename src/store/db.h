@@ -37,8 +37,6 @@ void larder__db_close(larder__db *db); /* NULL is fine; never checkpoints, unles
 
 /* How many bytes of pages the connection keeps; 2 MiB after it was opened. */
 void larder__db_set_cache(larder__db *db, size_t bytes);
-/* How much of the file is mapped; nothing after it was opened. */
-void larder__db_set_mmap(larder__db *db, size_t bytes);
 
 /* What larder__db_open would refuse before it connects, without making a file beside the path: ask it before the lock
  * file is made, so that nothing is left beside a file that is not ours. */

@@ -26,7 +26,6 @@ int larder__reader_open(larder__store *store, larder_error *error)
         return status;
     }
     larder__db_set_cache(store->reader, store->options.page_cache_bytes);
-    larder__db_set_mmap(store->reader, store->options.mmap_bytes);
     larder__db_changed(store->reader, &store->data_version);
     status = larder__reader_load(store);
     if (status != LARDER_OK) {

@@ -79,7 +79,6 @@ typedef struct larder__store_options {
     larder_durability durability;
     size_t queue_bytes;
     size_t page_cache_bytes; /* of the reader; the writer has a quarter */
-    size_t mmap_bytes;       /* of the reader */
     uint32_t commit_interval_ms;
     uint32_t sweep_interval_ms;
     uint32_t lock_timeout_ms;
