@@ -88,7 +88,7 @@ typedef struct larder_options {
     size_t max_response_bytes;    /* a handler's answer: 16 MiB */
     size_t max_entry_bytes;       /* answers larger than this are not cached: 1 MiB */
     size_t queue_bytes;           /* answers waiting for the writer: 16 MiB; what does not fit stays in memory only */
-    size_t page_cache_bytes;     /* pages of the file that are kept: 64 MiB, and a quarter more for the writer */
+    size_t page_cache_bytes;      /* pages of the file that are kept: 64 MiB, and a quarter more for the writer */
     uint32_t max_in_flight;      /* requests sent and not answered yet: 100,000; beyond it send is LARDER_EOVERLOADED */
     uint32_t workers;            /* threads for blocking handlers, started when needed: 4 */
     uint32_t default_timeout_ms; /* 30,000; for handlers and requests that name none */
