@@ -235,6 +235,11 @@ typedef struct opening {
     int created; /* by us, just now */
 } opening;
 
+static int is_reader(larder__db_mode mode)
+{
+    return mode == LARDER__DB_READ || mode == LARDER__DB_READ_NOW;
+}
+
 static int fail_memory(larder_error *error, const char *path)
 {
     return larder__fail(error, LARDER_ENOMEM, "out of memory while opening %s", path);
@@ -315,7 +320,7 @@ static int connect_to(opening *o, larder_error *error)
         flags |= SQLITE_OPEN_URI;
     }
     /* A visitor that may write can remove the -wal and -shm that reading makes; query_only keeps it from more. */
-    flags |= o->mode == LARDER__DB_READ || (visit && !may_write) ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
+    flags |= is_reader(o->mode) || (visit && !may_write) ? SQLITE_OPEN_READONLY : SQLITE_OPEN_READWRITE;
     int code = sqlite3_open_v2(name, &o->db->handle, flags, NULL);
     larder__free(uri);
     if (o->db->handle == NULL) {
@@ -360,7 +365,7 @@ static int set_switches(opening *o)
 static int set_pragmas(opening *o)
 {
     char text[256];
-    int reads = o->mode == LARDER__DB_READ || o->mode == LARDER__DB_VISIT;
+    int reads = is_reader(o->mode) || o->mode == LARDER__DB_VISIT;
     int full = o->mode == LARDER__DB_CREATE || o->durability == LARDER_DURABILITY_FULL;
     snprintf(text, sizeof text,
              "PRAGMA mmap_size = 0; PRAGMA cell_size_check = ON; PRAGMA cache_size = -%d; PRAGMA synchronous = %s; "
@@ -372,7 +377,7 @@ static int set_pragmas(opening *o)
 /* The busy handler comes before anything that may need a lock. */
 static int harden(opening *o, larder_error *error)
 {
-    int code = sqlite3_busy_timeout(o->db->handle, LARDER__DB_BUSY_MS);
+    int code = sqlite3_busy_timeout(o->db->handle, o->mode == LARDER__DB_READ_NOW ? 0 : LARDER__DB_BUSY_MS);
     if (code == SQLITE_OK) {
         code = set_switches(o);
     }
@@ -501,7 +506,7 @@ static int open_steps(opening *o, larder_error *error)
     if (status == LARDER_OK) {
         status = set_up(o, error);
     }
-    if (status == LARDER_OK && o->mode == LARDER__DB_READ) {
+    if (status == LARDER_OK && is_reader(o->mode)) {
         sqlite3_busy_timeout(o->db->handle, 0);
     }
     return status;

@@ -13,9 +13,10 @@
 #define LARDER__DB_BUSY_MS 5000 /* how long connections wait for locks of programs that do not take the lock file's */
 
 typedef enum larder__db_mode {
-    LARDER__DB_READ,   /* existing file, no write, never a checkpoint; waits for no lock */
-    LARDER__DB_WRITE,  /* existing file; the lock file's lock is the caller's business */
-    LARDER__DB_CREATE, /* the file is made (0600) if it is missing, and migrated; under the lock */
+    LARDER__DB_READ,     /* existing file, no write, never a checkpoint; once it is open it waits for no lock */
+    LARDER__DB_READ_NOW, /* the same, and does not wait for one while opening: for the loop's thread */
+    LARDER__DB_WRITE,    /* existing file; the lock file's lock is the caller's business */
+    LARDER__DB_CREATE,   /* the file is made (0600) if it is missing, and migrated; under the lock */
     LARDER__DB_VISIT /* existing file, no write, from outside: waits for locks, leaves no -wal and -shm where there were
                         none, and reads a file that was closed cleanly from a folder that cannot be written */
 } larder__db_mode;

@@ -203,7 +203,7 @@ struct larder__store {
 };
 
 /* reader.c */
-int larder__reader_open(larder__store *store, larder_error *error);
+int larder__reader_open(larder__store *store, larder__db_mode mode, larder_error *error);
 void larder__reader_close(larder__store *store);
 void larder__reader_notice(larder__store *store);
 int larder__reader_load(larder__store *store); /* the last invalidations: all that rows are measured against */

@@ -19,9 +19,9 @@
 #define RETRY_NS 200000000ull
 #define LOG_ROWS 1000 /* more than this is noticed as "everything" */
 
-int larder__reader_open(larder__store *store, larder_error *error)
+int larder__reader_open(larder__store *store, larder__db_mode mode, larder_error *error)
 {
-    int status = larder__db_open(&store->reader, store->path, LARDER__DB_READ, store->options.durability, error);
+    int status = larder__db_open(&store->reader, store->path, mode, store->options.durability, error);
     if (status != LARDER_OK) {
         return status;
     }
@@ -155,7 +155,7 @@ static int usable(larder__store *store)
         return 0;
     }
     larder__reader_close(store);
-    int status = larder__reader_open(store, NULL);
+    int status = larder__reader_open(store, LARDER__DB_READ_NOW, NULL);
     if (status != LARDER_OK) {
         larder__store_read_failed(store, status);
         return 0;

@@ -54,7 +54,7 @@ static int open_writer(larder__store *store, larder_error *error)
     store->lock = writer->lock;
     store->writer_open = 1;
     store->seen_invalidations = larder__lockfile_invalidations(store->lock);
-    status = larder__reader_open(store, error);
+    status = larder__reader_open(store, LARDER__DB_READ, error);
     if (status == LARDER_OK) {
         status = larder__writer_start(writer);
         if (status != LARDER_OK) {
@@ -579,7 +579,7 @@ static void reopened(larder__store *store, larder__item *item)
     store->read_again_at = 0;
     degrade(store, LARDER_EMOVED);
     if (!store->stopping) {
-        int status = larder__reader_open(store, NULL);
+        int status = larder__reader_open(store, LARDER__DB_READ_NOW, NULL);
         if (status != LARDER_OK) {
             larder__store_read_failed(store, status);
         }

@@ -468,13 +468,34 @@ static void test_file_in_another_journal_mode_is_brought_back_to_wal(void **stat
 
 /* ---- statements and transactions ---- */
 
+/* The loop's thread opens its connection anew after a failure: it must not stand there until somebody lets go. */
+static void test_reading_now_waits_for_no_lock(void **state)
+{
+    (void)state;
+    const char *path = db_path();
+    sqlite3 *holder = NULL;
+    larder__db *db = NULL;
+    db_make(path);
+    assert_int_equal(sqlite3_open_v2(path, &holder, SQLITE_OPEN_READWRITE, NULL), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(holder, "PRAGMA locking_mode = EXCLUSIVE; BEGIN IMMEDIATE", NULL, NULL, NULL),
+                     SQLITE_OK);
+    uint64_t begun = uv_hrtime();
+    int status = larder__db_open(&db, path, LARDER__DB_READ_NOW, LARDER_DURABILITY_NORMAL, NULL);
+    assert_string_equal(larder_status_name(status), "LARDER_ELOCKED");
+    assert_true(uv_hrtime() - begun < LARDER__DB_BUSY_MS * 1000000ull / 2); /* waiting would take all of it */
+    sqlite3_close(holder);
+    assert_int_equal(larder__db_open(&db, path, LARDER__DB_READ_NOW, LARDER_DURABILITY_NORMAL, NULL), LARDER_OK);
+    larder__db_close(db);
+}
+
 static void test_every_statement_prepares_on_every_kind_of_connection(void **state)
 {
     (void)state;
     const char *path = db_path();
     db_make(path);
-    static const larder__db_mode modes[] = {LARDER__DB_CREATE, LARDER__DB_WRITE, LARDER__DB_READ, LARDER__DB_VISIT};
-    for (size_t m = 0; m < 4; m++) {
+    static const larder__db_mode modes[] = {LARDER__DB_CREATE, LARDER__DB_WRITE, LARDER__DB_READ, LARDER__DB_READ_NOW,
+                                            LARDER__DB_VISIT};
+    for (size_t m = 0; m < sizeof modes / sizeof modes[0]; m++) {
         larder__db *db = must_open(path, modes[m]);
         for (int id = 0; id < LARDER__SQL_COUNT; id++) {
             if (larder__db_statement(db, (enum larder__sql)id) == NULL) {
@@ -623,6 +644,7 @@ int main(void)
         cmocka_unit_test(test_visitor_sees_what_a_killed_program_committed_and_does_not_checkpoint),
         cmocka_unit_test(test_linked_folder_and_relative_path_are_fine),
         cmocka_unit_test(test_file_in_another_journal_mode_is_brought_back_to_wal),
+        cmocka_unit_test(test_reading_now_waits_for_no_lock),
         cmocka_unit_test(test_every_statement_prepares_on_every_kind_of_connection),
         cmocka_unit_test(test_commit_that_fails_is_rolled_back_and_says_why),
         cmocka_unit_test(test_rollback_undoes_and_is_harmless_without_a_transaction),
