@@ -145,7 +145,7 @@ static int read_log(larder__store *store)
     return code == SQLITE_DONE ? LARDER_OK : larder__db_status(code);
 }
 
-/* The file cannot be read for now; after a while it is tried with a new connection. */
+/* After a failure there is a pause; then a new connection is tried. */
 static int usable(larder__store *store)
 {
     if (store->reader != NULL && store->read_failing == 0) {
