@@ -92,8 +92,8 @@ const cli_command cmd_cache_clear = {
     .options = OPTIONS_FILE | BIT(CHANNEL) | BIT(KEY) | BIT(ALL),
     .summary = "clear a channel, some keys, or everything",
     .about = "Clears cached answers and prints how many could be served before and cannot\n"
-             "now. Programs that have the file open see it before their next answer, and do\n"
-             "not store answers that they were computing. Counters and configuration stay.\n"
+             "now. No request sent afterwards to a program that has the file open gets what\n"
+             "was cleared, nor is what it was computing stored. Counters stay.\n"
              "\n"
              "Without --channel, --key or --all it asks first; where there is nobody to ask,\n"
              "it refuses.\n",

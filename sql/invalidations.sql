@@ -3,7 +3,8 @@
 -- The newest id ever given, and the highest that has been removed from the log.
 
 -- name: log_head
-SELECT max(ifnull((SELECT max(id) FROM invalidations), 0), ifnull((SELECT value FROM state WHERE name = 'log_floor'), 0));
+SELECT max(ifnull((SELECT seq FROM sqlite_sequence WHERE name = 'invalidations'), 0),
+           ifnull((SELECT value FROM state WHERE name = 'log_floor'), 0));
 
 -- name: log_floor
 SELECT ifnull((SELECT value FROM state WHERE name = 'log_floor'), 0);

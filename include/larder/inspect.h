@@ -1,8 +1,8 @@
 /* larder/inspect.h: look into a Larder file, and clear it, from a program that is not dispatching: the command, tools.
  *
- * Works while other programs have the file open: they see a clear before their next answer. Every call may block on the
- * disk; use one larder_inspect from one thread at a time. Strings and bytes passed to a callback are borrowed for the
- * call. A callback returns 0 to go on; anything else ends the listing and is returned.
+ * Works while other programs have the file open: no request sent to them after a clear gets what was cleared. Every
+ * call may block on the disk; use one larder_inspect from one thread at a time. Strings and bytes passed to a callback
+ * are borrowed for the call. A callback returns 0 to go on; anything else ends the listing and is returned.
  */
 #ifndef LARDER_INSPECT_H
 #define LARDER_INSPECT_H

@@ -202,7 +202,7 @@ LARDER_EXPORT int larder_fail(larder_request *request, const char *code, const c
 
 typedef enum larder_cache_mode {
     LARDER_CACHE_DEFAULT = 0, /* answer from the cache if it can, store what the handler says */
-    LARDER_CACHE_REFRESH = 1, /* ask the handler, store what it says */
+    LARDER_CACHE_REFRESH = 1, /* ask the handler, store what it says; if that cannot be stored, what was goes too */
     LARDER_CACHE_BYPASS = 2   /* ask the handler, leave the cache alone */
 } larder_cache_mode;
 
@@ -293,8 +293,9 @@ typedef void (*larder_status_cb)(int status, void *user_data);
 
 /* Invalidations. In this process they hold at once: no request sent after the call returns gets an older answer, and a
  * run in flight does not store its own. `done` (may be NULL) comes when they are committed: from then on they hold in
- * other processes and after a crash. An invalidation is never dropped; while the disk is full `done` waits for it to
- * heal, or comes with the error at close. 0: done comes. <0: nothing was done: LARDER_EINVAL, LARDER_EJSON,
+ * other processes and after a crash. An invalidation is never dropped (while more than
+ * 10,000 wait for their commit, those without `done` widen to everything); while the disk is full `done` waits for it
+ * to heal, or comes with the error at close. 0: done comes. <0: nothing was done: LARDER_EINVAL, LARDER_EJSON,
  * LARDER_ENOMEM, LARDER_ECLOSED. Any thread. */
 LARDER_EXPORT int larder_invalidate(larder *l, const char *channel, const char *args, size_t args_len,
                                     const char *scope, larder_status_cb done, void *user_data, larder_error *error);
@@ -304,9 +305,9 @@ LARDER_EXPORT int larder_invalidate_all(larder *l, larder_status_cb done, void *
 
 /* Writes what is queued: answers, invalidations, counters. `done` comes with LARDER_OK when all that was answered or
  * invalidated before the call is committed, or, within the lock timeout, with the reason why not (LARDER_EFULL,
- * LARDER_ELOCKED, LARDER_EIO; LARDER_EMOVED once when the file was deleted and answers were on their way to it).
- * Answers that were never taken up because the queue was full are not part of it: LARDER_EVENT_NOT_STORED counts them.
- * Any thread. 0: done comes. */
+ * LARDER_ELOCKED, LARDER_EIO; LARDER_EMOVED when the file was deleted). What a failure kept out of the file is reported
+ * by the first flush after it. Answers that were never taken up because the queue was full are not part of it:
+ * LARDER_EVENT_NOT_STORED counts them. Any thread. 0: done comes. */
 LARDER_EXPORT int larder_flush(larder *l, larder_status_cb done, void *user_data);
 /* The same, blocking; returns that status. LARDER_ETHREAD on the loop's thread. */
 LARDER_EXPORT int larder_flush_wait(larder *l);

@@ -38,6 +38,11 @@ static int keep(larder *l, larder__request *request, larder_request *run, larder
     if (l->has_file && (status == LARDER_EOVERLOADED || status == LARDER_ENOMEM)) {
         larder__metrics_not_stored(request->metrics);
     }
+    if (request->cache == LARDER_CACHE_REFRESH && status != LARDER_OK && status != LARDER_ECANCELLED) {
+        /* What could not be stored has superseded what may be stored: that must not come back. */
+        larder__store_invalidate(l->store, LARDER__INVALIDATE_KEY, record->channel, record->key, NULL, NULL);
+        return 0;
+    }
     return status == LARDER_OK || (status == LARDER_EOVERLOADED && l->options.memory_bytes > 0);
 }
 

@@ -19,14 +19,56 @@ int64_t larder__log_number(larder__db *db, enum larder__sql statement, int *stat
 
 /* ---- the transaction ---- */
 
+/* Called for each group while the file is gone. */
+static int reopen(larder__writer *writer)
+{
+    if (!__atomic_load_n(&writer->reader_gone, __ATOMIC_ACQUIRE)) {
+        return LARDER_EMOVED;
+    }
+    larder__db_close(writer->db);
+    writer->db = NULL;
+    larder__item *news = larder__item_new(LARDER__ITEM_REOPENED, 0);
+    if (news == NULL) {
+        return LARDER_ENOMEM;
+    }
+    int status = larder__writer_open_file(writer, NULL);
+    if (status != LARDER_OK) {
+        larder__item_free(news);
+        return status;
+    }
+    writer->moved = 0;
+    __atomic_store_n(&writer->reader_gone, 0, __ATOMIC_RELEASE);
+    /* Before the news: the loop must not take the file for gone once more. */
+    __atomic_store_n(&writer->failing, 0, __ATOMIC_RELAXED);
+    writer->generation++;
+    writer->row_generation++;
+    writer->sweep_after = -1;
+    writer->wal_pages = 0;
+    writer->wal_checked = 0;
+    news->lock = writer->lock; /* the old one is closed by the loop, which still reads its counters */
+    news->generation = writer->generation;
+    uv_mutex_lock(&writer->mutex);
+    larder__list_append(&writer->done, &news->link);
+    uv_mutex_unlock(&writer->mutex);
+    return LARDER_OK;
+}
+
 int larder__writer_begin(larder__writer *writer)
 {
+    if (writer->moved) {
+        int reopened = reopen(writer);
+        if (reopened != LARDER_OK) {
+            return reopened;
+        }
+    }
     int status = larder__lockfile_lock(writer->lock, writer->lock_timeout_ms, NULL);
     if (status != LARDER_OK) {
+        writer->moved = status == LARDER_EMOVED;
         return status;
     }
     if (larder__lockfile_moved(writer->lock) || larder__db_moved(writer->db)) {
         larder__lockfile_unlock(writer->lock);
+        writer->moved = 1;
         return LARDER_EMOVED;
     }
     status = larder__db_begin(writer->db);
@@ -53,30 +95,6 @@ int larder__writer_end(larder__writer *writer, int status, int with_invalidation
     }
     larder__lockfile_unlock(writer->lock);
     return status;
-}
-
-int larder__writer_reopen(larder__writer *writer)
-{
-    larder__item *news = larder__item_new(LARDER__ITEM_REOPENED, 0);
-    if (news == NULL) {
-        return LARDER_ENOMEM;
-    }
-    int status = larder__writer_open_file(writer, NULL);
-    if (status != LARDER_OK) {
-        larder__item_free(news);
-        return status;
-    }
-    writer->generation++;
-    writer->row_generation++;
-    writer->sweep_after = -1;
-    writer->wal_pages = 0;
-    writer->wal_checked = 0;
-    news->lock = writer->lock; /* the old one is closed by the loop, which still reads its counters */
-    news->generation = writer->generation;
-    uv_mutex_lock(&writer->mutex);
-    larder__list_append(&writer->done, &news->link);
-    uv_mutex_unlock(&writer->mutex);
-    return LARDER_OK;
 }
 
 /* ---- items ---- */

@@ -96,14 +96,16 @@ typedef struct larder__writer {
     int final_status;
 
     /* Read anywhere, atomically. */
-    int failing;    /* 0, or why the last commit failed */
-    int distrusted; /* our slot in the lock file is set */
+    int failing;     /* 0, or why the last commit failed */
+    int reader_gone; /* set by the loop when failing is LARDER_EMOVED; reset by the writer */
+    int distrusted;  /* our slot in the lock file is set */
     uint64_t commits;
     uint64_t errors;
 
     /* The thread's own. */
-    larder__db *db;
+    larder__db *db; /* NULL only while `moved` */
     larder__lockfile *lock;
+    int moved;               /* the file at the path is not the one that was open */
     uint32_t generation;     /* of the file: one more each time it is reopened */
     uint32_t row_generation; /* of the channels' row ids */
     uint64_t retry_at;       /* uv_hrtime: not before, after a failure */
@@ -134,6 +136,8 @@ void larder__writer_push(larder__writer *writer, larder__list *items, size_t cou
  * queue. */
 int larder__writer_requeue(larder__writer *writer, larder__item *item, uint64_t number);
 void larder__writer_take_done(larder__writer *writer, larder__list *out, int *finished);
+/* The loop has closed its connection to a file that is gone: the writer may open the one at its path. */
+void larder__writer_reader_gone(larder__writer *writer);
 void larder__writer_stop(larder__writer *writer);
 
 /* commit.c: one group in one locked transaction. Item outcomes are in their status. LARDER_OK, or why all of it failed.
@@ -142,7 +146,6 @@ int larder__writer_commit(larder__writer *writer, larder__list *group);
 /* The lock, the check that the file is still ours, BEGIN IMMEDIATE, and the reverse. */
 int larder__writer_begin(larder__writer *writer);
 int larder__writer_end(larder__writer *writer, int status, int with_invalidations);
-int larder__writer_reopen(larder__writer *writer); /* the file or its lock file has gone: LARDER_OK, or why not */
 int larder__log_add(larder__writer *writer, larder__invalidation_kind kind, const char *channel, const uint8_t *key,
                     uint64_t number, int64_t *id);
 int64_t larder__log_number(larder__db *db, enum larder__sql statement, int *status); /* log_head, log_floor */
@@ -189,6 +192,7 @@ struct larder__store {
     uint64_t beat_at;            /* mono: when data_version was asked last */
     uint64_t seen_invalidations; /* the lock file's counter */
 
+    int moved;             /* the reader was closed, REOPENED is waited for */
     int degraded;          /* DEGRADED was said */
     uint64_t lost;         /* since then */
     int unsaved;           /* 0, or the failure that an answer was given up for; the next flush says it */

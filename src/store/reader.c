@@ -151,7 +151,7 @@ static int usable(larder__store *store)
     if (store->reader != NULL && store->read_failing == 0) {
         return 1;
     }
-    if (store->mono_ns < store->read_again_at || store->stopping) {
+    if (store->mono_ns < store->read_again_at || store->stopping || store->moved) {
         return 0;
     }
     larder__reader_close(store);

@@ -566,7 +566,7 @@ static void reset_channel(larder__map_node *node, void *user_data)
 /* The file was replaced: its log begins anew, and what was measured by the old one holds no more. */
 static void reopened(larder__store *store, larder__item *item)
 {
-    larder__reader_close(store);
+    store->moved = 0;
     larder__lockfile_close(store->lock);
     store->lock = item->lock;
     store->generation = item->generation;
@@ -659,6 +659,11 @@ void larder__store_settle(larder__store *store)
         int failing = __atomic_load_n(&store->writer.failing, __ATOMIC_RELAXED);
         if (failing != 0) {
             degrade(store, failing);
+        }
+        if (failing == LARDER_EMOVED && !store->moved && !store->stopping) {
+            store->moved = 1;
+            larder__reader_close(store);
+            larder__writer_reader_gone(&store->writer);
         }
         recover_if_sound(store);
     }

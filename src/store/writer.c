@@ -9,7 +9,8 @@
  * lock was the reason; invalidations and counters go back to the head of the queue, in their order, and are tried again
  * after a pause of 0.1 s that doubles up to 5 s, or at once when a flush asks. Flushes are answered with the reason. An
  * invalidation that waits so sets this instance's distrust slot in the lock file. A file that was deleted or replaced
- * is opened anew at its path.
+ * is opened anew at its path, once the loop has closed its reader: the old file's -shm may still stand there, and
+ * whoever closed it later would drop the locks that this process then holds on it for the new file.
  *
  * End: larder__writer_stop makes it commit what waits, in one try, then checkpoint, close the connection and finish.
  */
@@ -201,6 +202,15 @@ void larder__writer_take_done(larder__writer *writer, larder__list *out, int *fi
     uv_mutex_unlock(&writer->mutex);
 }
 
+void larder__writer_reader_gone(larder__writer *writer)
+{
+    uv_mutex_lock(&writer->mutex);
+    __atomic_store_n(&writer->reader_gone, 1, __ATOMIC_RELEASE);
+    writer->retry_now = 1;
+    uv_cond_signal(&writer->cond);
+    uv_mutex_unlock(&writer->mutex);
+}
+
 void larder__writer_stop(larder__writer *writer)
 {
     uv_mutex_lock(&writer->mutex);
@@ -216,7 +226,10 @@ void larder__writer_stop(larder__writer *writer)
 static uint64_t commit_due(const larder__writer *writer)
 {
     if (larder__list_empty(&writer->queue)) {
-        return writer->failing != 0 && !writer->stopping ? writer->retry_at : UINT64_MAX;
+        if (writer->failing == 0 || writer->stopping) {
+            return UINT64_MAX;
+        }
+        return writer->retry_now ? 0 : writer->retry_at;
     }
     if (writer->stopping || writer->retry_now) {
         return 0;
@@ -290,7 +303,7 @@ static void put_back(larder__writer *writer, larder__list *group, int status)
     while ((link = larder__list_shift(group)) != NULL) {
         larder__item *item = LARDER__CONTAINER(link, larder__item, link);
         int keeps = item->kind == LARDER__ITEM_INVALIDATE || item->kind == LARDER__ITEM_COUNT
-                    || (status == LARDER_ELOCKED && item->kind != LARDER__ITEM_FLUSH);
+                    || (status == LARDER_ELOCKED && item->kind == LARDER__ITEM_PUT);
         if (!keeps || writer->stopping) {
             item->status = status;
             larder__list_append(&writer->done, link);
@@ -307,6 +320,18 @@ static void put_back(larder__writer *writer, larder__list *group, int status)
     larder__list_move_all(&keep, &writer->queue);
     larder__list_move_all(&writer->queue, &keep);
     fail_flushes(writer, status);
+}
+
+/* Of a channel or of all: of a key the row is gone already. */
+static int needs_sweep(const larder__list *group)
+{
+    for (larder__list *link = group->next; link != group; link = link->next) {
+        const larder__item *item = LARDER__CONTAINER(link, larder__item, link);
+        if (item->kind == LARDER__ITEM_INVALIDATE && item->what != LARDER__INVALIDATE_KEY) {
+            return 1;
+        }
+    }
+    return 0;
 }
 
 static int has_invalidation(const larder__list *group)
@@ -346,7 +371,7 @@ static void count_kept(larder__writer *writer, const larder__list *group)
 static void after_success(larder__writer *writer, larder__list *group, uint64_t now)
 {
     count_kept(writer, group);
-    if (has_invalidation(group)) {
+    if (needs_sweep(group)) {
         larder__writer_sweep_started(writer, now);
     }
     writer->pause_ms = 0;
@@ -377,10 +402,6 @@ static void commit_group(larder__writer *writer)
     take_group(writer, &group);
     uv_mutex_unlock(&writer->mutex);
     int status = larder__writer_commit(writer, &group);
-    if (status == LARDER_EMOVED) {
-        status = larder__writer_reopen(writer);
-        status = status == LARDER_OK ? larder__writer_commit(writer, &group) : status;
-    }
     uint64_t now = uv_hrtime();
     if (status == LARDER_OK) {
         after_success(writer, &group, now);
@@ -415,6 +436,9 @@ static void housekeep(larder__writer *writer, uint64_t now)
 
 static void finish(larder__writer *writer)
 {
+    if (writer->db == NULL) { /* the file has gone, and could not be opened anew */
+        return;
+    }
     int locked = larder__lockfile_lock(writer->lock, writer->lock_timeout_ms, NULL);
     if (locked == LARDER_OK && !larder__db_moved(writer->db)) {
         larder__db_tidy(writer->db);

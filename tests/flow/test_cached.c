@@ -151,6 +151,41 @@ static void test_refresh_asks_the_handler_and_keeps_its_answer(void **state)
     assert_asked("1", "2", LARDER_SOURCE_MEMORY);
 }
 
+/* The answer in the file is older than one that the caller was given: it must not come back. */
+static void refresh_what_cannot_be_stored(size_t max_entry_bytes, size_t queue_bytes)
+{
+    larder_send_options send;
+    larder_send_options_init(&send);
+    send.cache = LARDER_CACHE_REFRESH;
+    calls = 8;
+    assert_asked("1", "9", LARDER_SOURCE_HANDLER);
+    f.options.max_entry_bytes = max_entry_bytes;
+    f.options.queue_bytes = queue_bytes;
+    reopen();
+    flow_ask_with(&f, "count", "1", &send, &a);
+    assert_data(&a, "10");
+    assert_int_equal(larder_response_meta(a.response)->expires_ms, 0);
+    assert_asked("1", "11", LARDER_SOURCE_HANDLER);
+    flow_close(&f, 0);
+    f.options.max_entry_bytes = 1 << 20;
+    f.options.queue_bytes = 1 << 20;
+    flow_open(&f);
+    flow_register_cached(&f, "count", count_calls, &calls);
+    assert_asked("1", "12", LARDER_SOURCE_HANDLER);
+}
+
+static void test_refreshing_with_an_answer_over_the_entry_limit_does_not_bring_the_old_one_back(void **state)
+{
+    (void)state;
+    refresh_what_cannot_be_stored(1, 1 << 20);
+}
+
+static void test_refreshing_with_a_full_queue_does_not_bring_the_old_one_back(void **state)
+{
+    (void)state;
+    refresh_what_cannot_be_stored(1 << 20, 1);
+}
+
 static void test_bypass_leaves_the_cache_alone(void **state)
 {
     (void)state;
@@ -522,6 +557,8 @@ int main(void)
         FILE_TOO(test_another_version_of_the_handler_does_not_see_old_answers),
         FILE_TOO(test_scopes_never_share_answers),
         FILE_TOO(test_refresh_asks_the_handler_and_keeps_its_answer),
+        FILE_TOO(test_refreshing_with_an_answer_over_the_entry_limit_does_not_bring_the_old_one_back),
+        FILE_TOO(test_refreshing_with_a_full_queue_does_not_bring_the_old_one_back),
         FILE_TOO(test_bypass_leaves_the_cache_alone),
         MEMORY(test_a_handler_that_is_not_cacheable_is_always_asked),
         FILE_TOO(test_null_and_empty_answers_are_kept),

@@ -1,6 +1,16 @@
 /* The store when its file goes away, its lock is taken, its memory ends. */
 #include "store_loop.h"
 
+/* The writer opens the new file as soon as the loop has let go of the old one. */
+static void flush_heals(fixture *f)
+{
+    int status = flush(f);
+    for (int tries = 0; tries < 1000 && status == LARDER_EMOVED; tries++) {
+        status = flush(f);
+    }
+    assert_string_equal(larder_status_name(status), "LARDER_OK");
+}
+
 static void test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten(void **state)
 {
     (void)state;
@@ -12,6 +22,7 @@ static void test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten(voi
     assert_int_equal(test_shell(NULL, "rm -f '%s' '%s-wal' '%s-shm' '%s-lock'", path, path, path, path), 0);
     put(&f, "c", 2, "2");
     assert_int_equal(flush(&f), LARDER_EMOVED);
+    flush_heals(&f);
     assert_int_equal(f.degraded, 1);
     assert_int_equal(f.recovered, 1);
     assert_int_equal(f.lost, 1);
@@ -28,6 +39,37 @@ static void test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten(voi
     assert_int_equal(flush(&other), LARDER_OK);
     assert_null(get(&f, "c", 3));
     close_store(&other);
+    close_store(&f);
+}
+
+/* A lock of SQLite's on the -shm file at this path, seen from outside. */
+static int shm_is_locked(const char *path)
+{
+    char *out;
+    int status = test_shell(&out, "grep -c \"POSIX .*:$(stat -c %%i '%s-shm') 128 128\" /proc/locks", path);
+    free(out);
+    return status == 0;
+}
+
+/* The -shm that is left behind serves the new file too: closing the old connections must not drop the new one's locks.
+ */
+static void test_a_file_deleted_alone_leaves_sqlites_locks_whole(void **state)
+{
+    (void)state;
+    const char *path = test_path("a.larder");
+    fixture f;
+    open_store(&f, path, NULL);
+    put(&f, "c", 1, "1");
+    assert_int_equal(flush(&f), LARDER_OK);
+    assert_true(shm_is_locked(path));
+    assert_int_equal(unlink(path), 0);
+    put(&f, "c", 2, "2");
+    assert_int_equal(flush(&f), LARDER_EMOVED);
+    flush_heals(&f);
+    assert_int_equal(put(&f, "c", 3, "3"), LARDER_OK);
+    assert_int_equal(flush(&f), LARDER_OK);
+    assert_string_equal(get(&f, "c", 3), "3");
+    assert_true(shm_is_locked(path));
     close_store(&f);
 }
 
@@ -181,6 +223,7 @@ int main(void)
     test_alloc_install();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_a_deleted_file_is_made_anew_and_what_was_in_it_is_forgotten),
+        cmocka_unit_test(test_a_file_deleted_alone_leaves_sqlites_locks_whole),
         cmocka_unit_test(test_a_lock_that_stays_fails_the_flush_in_time_and_heals),
         cmocka_unit_test(test_an_invalidation_that_was_never_committed_is_distrusted_at_the_next_open),
         cmocka_unit_test(test_an_invalidation_needs_no_memory_it_widens),
