@@ -105,7 +105,7 @@ int larder__cache_put(larder__cache *cache, const larder__record *record, larder
     larder__record kept = *record;
     kept.number = mark.number;
     int in_memory = larder__memory_put(&cache->memory, &kept, 0, cache->wall_ms);
-    return in_memory == LARDER_ENOMEM && status != LARDER_OK ? LARDER_ENOMEM : status;
+    return status == LARDER_OK ? status : in_memory != LARDER_OK ? in_memory : status;
 }
 
 void larder__cache_invalidated(larder__cache *cache, larder__invalidation_kind kind, larder__channel *channel,

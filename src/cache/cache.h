@@ -33,9 +33,9 @@ int larder__cache_get(larder__cache *cache, larder__channel *channel, const uint
                       uint32_t version, int64_t wall_ms, larder__cache_hit *hit);
 
 /* Keeps an answer in both tiers. LARDER_OK stored; LARDER_EOVERLOADED in memory only (the store did not take it);
- * LARDER_ETOOBIG over max_entry_bytes, kept nowhere; LARDER_ECANCELLED an invalidation came after the mark, kept
- * nowhere; LARDER_ENOMEM. In every case an older entry of this key is gone from memory if it was of another version or
- * expired. */
+ * LARDER_ETOOBIG over max_entry_bytes, or not taken by the store and larger than the memory tier, kept nowhere;
+ * LARDER_ECANCELLED an invalidation came after the mark, kept nowhere; LARDER_ENOMEM. In every case an older entry of
+ * this key is gone from memory if it was of another version or expired. */
 int larder__cache_put(larder__cache *cache, const larder__record *record, larder__mark mark);
 
 /* For larder__store_options.on_invalidated. */

@@ -35,7 +35,9 @@ static int keep(larder *l, larder__request *request, larder_request *run, larder
     record->scope = run->scope;
     memcpy(record->key, run->key, LARDER_KEY_SIZE);
     int status = larder__cache_put(l->cache, record, run->mark);
-    if (l->has_file && (status == LARDER_EOVERLOADED || status == LARDER_ENOMEM)) {
+    int refused = status == LARDER_EOVERLOADED || status == LARDER_ENOMEM
+                  || (status == LARDER_ETOOBIG && record->value->len <= l->options.max_entry_bytes);
+    if (l->has_file && refused) {
         larder__metrics_not_stored(request->metrics);
     }
     if (request->cache == LARDER_CACHE_REFRESH && status != LARDER_OK && status != LARDER_ECANCELLED) {

@@ -186,6 +186,16 @@ static void test_refreshing_with_a_full_queue_does_not_bring_the_old_one_back(vo
     refresh_what_cannot_be_stored(1 << 20, 1);
 }
 
+static void test_an_answer_that_no_tier_takes_does_not_claim_to_be_kept(void **state)
+{
+    (void)state;
+    f.options.memory_bytes = 64;
+    reopen();
+    assert_asked("1", "1", LARDER_SOURCE_HANDLER);
+    assert_int_equal(larder_response_meta(a.response)->expires_ms, 0);
+    assert_asked("1", "2", LARDER_SOURCE_HANDLER);
+}
+
 static void test_bypass_leaves_the_cache_alone(void **state)
 {
     (void)state;
@@ -559,6 +569,7 @@ int main(void)
         FILE_TOO(test_refresh_asks_the_handler_and_keeps_its_answer),
         FILE_TOO(test_refreshing_with_an_answer_over_the_entry_limit_does_not_bring_the_old_one_back),
         FILE_TOO(test_refreshing_with_a_full_queue_does_not_bring_the_old_one_back),
+        MEMORY(test_an_answer_that_no_tier_takes_does_not_claim_to_be_kept),
         FILE_TOO(test_bypass_leaves_the_cache_alone),
         MEMORY(test_a_handler_that_is_not_cacheable_is_always_asked),
         FILE_TOO(test_null_and_empty_answers_are_kept),
