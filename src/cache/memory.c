@@ -9,16 +9,8 @@
 
 #include <string.h>
 
-#define BLOCK_OVERHEAD 16    /* what malloc adds to a block: its size and rounding */
-#define TABLE_SHARE 16       /* of the map: 8 to 16 bytes of buckets an entry, while it grows */
-#define CLOCK_TOLERANCE 1000 /* ms: clocks are nudged back a little all the time */
-
-static uint64_t hash_of(const uint8_t key[LARDER_KEY_SIZE])
-{
-    uint64_t hash; /* a SHA-256 is well mixed: any 8 bytes will do */
-    memcpy(&hash, key, sizeof hash);
-    return hash;
-}
+#define BLOCK_OVERHEAD 16 /* what malloc adds to a block: its size and rounding */
+#define TABLE_SHARE 16    /* of the map: 8 to 16 bytes of buckets an entry, while it grows */
 
 static larder__memory_entry *entry_of(larder__list *lru)
 {
@@ -27,7 +19,7 @@ static larder__memory_entry *entry_of(larder__list *lru)
 
 static larder__memory_entry *find(const larder__memory *memory, const uint8_t key[LARDER_KEY_SIZE])
 {
-    uint64_t hash = hash_of(key);
+    uint64_t hash = larder__hash_key(key);
     larder__map_node *node = larder__map_first(&memory->map, hash);
     for (; node != NULL; node = larder__map_next(node, hash)) {
         larder__memory_entry *entry = LARDER__CONTAINER(node, larder__memory_entry, node);
@@ -92,7 +84,7 @@ void larder__memory_release(larder__memory *memory)
 
 static int is_dead(const larder__memory *memory, const larder__memory_entry *entry, int64_t wall_ms)
 {
-    return entry->expires_ms <= wall_ms || entry->created_ms > wall_ms + CLOCK_TOLERANCE
+    return !larder__fresh(entry->created_ms, entry->expires_ms, wall_ms)
            || !larder__validity_holds_channel(memory->validity, entry->channel, entry->number);
 }
 
@@ -167,7 +159,7 @@ int larder__memory_put(larder__memory *memory, const larder__record *record, int
     while (memory->bytes + bytes > memory->limit) {
         evict_coldest(memory, wall_ms);
     }
-    larder__map_insert(&memory->map, &entry->node, hash_of(entry->key));
+    larder__map_insert(&memory->map, &entry->node, larder__hash_key(entry->key));
     larder__list_prepend(&memory->lru, &entry->lru);
     add(&memory->bytes, bytes);
     add(&memory->entries, 1);

@@ -416,7 +416,7 @@ void larder__dispatch(larder *l)
     }
     if (!larder__list_empty(&l->ready)) {
         l->wall_ms = larder__wall_ms(&l->clock);
-        larder__store_begin(l->store, l->wall_ms, larder__mono_ns(&l->clock));
+        larder__store_begin(l->store, larder__mono_ns(&l->clock));
         process(l);
         larder__store_end(l->store);
         larder__dispatch_changed(l);

@@ -1,5 +1,5 @@
 /* store/bind.h: parameters by name, so that a statement in C can be read beside its SQL. A NULL statement (it could not
- * be prepared) is accepted by all: larder__run and larder__read_int then report the connection's failure. */
+ * be prepared) is accepted by all: larder__db_run and larder__read_int then report the connection's failure. */
 #ifndef LARDER_STORE_BIND_H
 #define LARDER_STORE_BIND_H
 
@@ -26,11 +26,6 @@ static inline void larder__bind_blob(sqlite3_stmt *statement, const char *name, 
     if (statement != NULL) {
         sqlite3_bind_blob64(statement, sqlite3_bind_parameter_index(statement, name), bytes, len, SQLITE_STATIC);
     }
-}
-
-static inline int larder__run(larder__db *db, sqlite3_stmt *statement)
-{
-    return statement != NULL ? larder__db_run(db, statement) : larder__db_status(sqlite3_errcode(db->handle));
 }
 
 /* The first column of the first row; `missing` when there is none or it is NULL. Resets the statement. */

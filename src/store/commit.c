@@ -114,7 +114,7 @@ int larder__log_add(larder__writer *writer, larder__invalidation_kind kind, cons
     larder__bind_int(add, ":origin", (int64_t)writer->origin);
     larder__bind_int(add, ":number", (int64_t)number);
     larder__bind_int(add, ":now_ms", larder__wall_ms(writer->clock));
-    int status = larder__run(writer->db, add);
+    int status = larder__db_run(writer->db, add);
     if (status == LARDER_OK) {
         *id = sqlite3_last_insert_rowid(writer->db->handle);
         writer->log_head = *id;
@@ -131,7 +131,7 @@ static int apply_invalidation(larder__writer *writer, larder__item *item)
     }
     sqlite3_stmt *remove = larder__db_statement(writer->db, LARDER__SQL_ENTRY_DELETE);
     larder__bind_blob(remove, ":key", item->key, LARDER_KEY_SIZE);
-    return larder__run(writer->db, remove);
+    return larder__db_run(writer->db, remove);
 }
 
 /* The id of the channel's row, which is made if need be. */
@@ -151,7 +151,7 @@ static int channel_row(larder__writer *writer, larder__channel *channel)
         sqlite3_stmt *add = larder__db_statement(writer->db, LARDER__SQL_CHANNEL_ADD);
         larder__bind_text(add, ":name", channel->name, channel->name_len);
         larder__bind_int(add, ":now_ms", larder__wall_ms(writer->clock));
-        status = larder__run(writer->db, add);
+        status = larder__db_run(writer->db, add);
         if (status != LARDER_OK) {
             return status;
         }
@@ -219,7 +219,7 @@ static int apply_put(larder__writer *writer, larder__item *item)
     } else {
         larder__bind_text(put, ":value", value->data, value->len);
     }
-    status = larder__run(writer->db, put);
+    status = larder__db_run(writer->db, put);
     if (status == LARDER_ETOOBIG) {
         item->status = status;
         status = LARDER_OK;
@@ -240,7 +240,7 @@ static int apply_count(larder__writer *writer, larder__item *item)
 #define BIND(name) larder__bind_int(add, ":" #name, (int64_t)row->counters.name);
         LARDER__COUNTER_MAP(BIND)
 #undef BIND
-        status = larder__run(writer->db, add);
+        status = larder__db_run(writer->db, add);
         if (status != LARDER_OK) {
             return status;
         }
@@ -256,7 +256,7 @@ static int apply_uses(larder__writer *writer, larder__item *item)
         larder__bind_blob(used, ":key", use->key, LARDER_KEY_SIZE);
         larder__bind_int(used, ":hits", use->hits);
         larder__bind_int(used, ":used_ms", use->used_ms);
-        int status = larder__run(writer->db, used);
+        int status = larder__db_run(writer->db, used);
         if (status != LARDER_OK) {
             return status;
         }
@@ -288,7 +288,7 @@ static int probe(larder__writer *writer)
 {
     sqlite3_stmt *write = larder__db_statement(writer->db, LARDER__SQL_PROBE);
     larder__bind_int(write, ":now_ms", larder__wall_ms(writer->clock));
-    return larder__run(writer->db, write);
+    return larder__db_run(writer->db, write);
 }
 
 int larder__writer_commit(larder__writer *writer, larder__list *group)

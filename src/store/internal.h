@@ -60,6 +60,7 @@ typedef struct larder__item {
 
 larder__item *larder__item_new(larder__item_kind kind, size_t tail_bytes); /* NULL when out of memory */
 void larder__item_free(larder__item *item);
+void larder__items_free(larder__list *items); /* all that are in the list */
 
 /* ---- writer ---- */
 

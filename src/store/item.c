@@ -23,3 +23,11 @@ void larder__item_free(larder__item *item)
     larder__body_release(item->record.args);
     larder__free(item);
 }
+
+void larder__items_free(larder__list *items)
+{
+    larder__list *link;
+    while ((link = larder__list_shift(items)) != NULL) {
+        larder__item_free(LARDER__CONTAINER(link, larder__item, link));
+    }
+}

@@ -223,7 +223,7 @@ static int serve_row(larder__store *store, larder__channel *channel, sqlite3_stm
 {
     int64_t created = sqlite3_column_int64(row, 2);
     int64_t expires = sqlite3_column_int64(row, 3);
-    if (sqlite3_column_int64(row, 0) != version || expires <= wall_ms || created > wall_ms + 1000
+    if (sqlite3_column_int64(row, 0) != version || !larder__fresh(created, expires, wall_ms)
         || !larder__validity_row_holds(&store->validity, channel, sqlite3_column_int64(row, 1))) {
         return LARDER__MISS;
     }
@@ -246,7 +246,7 @@ static void begin_reading(larder__store *store)
         return;
     }
     sqlite3_stmt *begin = larder__db_statement(store->reader, LARDER__SQL_TRANSACTION_BEGIN_READ);
-    store->reading = larder__run(store->reader, begin) == LARDER_OK;
+    store->reading = larder__db_run(store->reader, begin) == LARDER_OK;
 }
 
 int larder__reader_get(larder__store *store, larder__channel *channel, const uint8_t *key, uint32_t version,
@@ -278,7 +278,7 @@ void larder__reader_end(larder__store *store)
 {
     store->gets = 0;
     if (store->reading) {
-        larder__run(store->reader, larder__db_statement(store->reader, LARDER__SQL_TRANSACTION_COMMIT));
+        larder__db_run(store->reader, larder__db_statement(store->reader, LARDER__SQL_TRANSACTION_COMMIT));
         store->reading = 0;
     }
 }

@@ -96,14 +96,6 @@ int larder__store_open(larder__store **out, const larder__store_options *options
     return LARDER_OK;
 }
 
-static void free_list(larder__list *list)
-{
-    larder__list *link;
-    while ((link = larder__list_shift(list)) != NULL) {
-        larder__item_free(LARDER__CONTAINER(link, larder__item, link));
-    }
-}
-
 void larder__store_free(larder__store *store)
 {
     if (store == NULL) {
@@ -119,8 +111,8 @@ void larder__store_free(larder__store *store)
     } else {
         larder__item_free(store->spare);
     }
-    free_list(&store->staged);
-    free_list(&store->local_done);
+    larder__items_free(&store->staged);
+    larder__items_free(&store->local_done);
     larder__map_release(&store->overlay);
     larder__validity_release(&store->validity);
     larder__json_release(&store->json);
@@ -159,9 +151,8 @@ larder__validity *larder__store_validity(larder__store *store)
 
 /* ---- dispatches ---- */
 
-void larder__store_begin(larder__store *store, int64_t wall_ms, uint64_t mono_ns)
+void larder__store_begin(larder__store *store, uint64_t mono_ns)
 {
-    (void)wall_ms;
     store->in_dispatch = 1;
     store->mono_ns = mono_ns;
     if (store->writer_open && !store->stopping) {
@@ -199,16 +190,9 @@ void larder__store_end(larder__store *store)
 
 /* ---- the overlay ---- */
 
-static uint64_t hash_key(const uint8_t *key)
-{
-    uint64_t hash;
-    memcpy(&hash, key, sizeof hash);
-    return hash;
-}
-
 static larder__item *overlay_find(const larder__store *store, const uint8_t *key)
 {
-    uint64_t hash = hash_key(key);
+    uint64_t hash = larder__hash_key(key);
     for (larder__map_node *n = larder__map_first(&store->overlay, hash); n != NULL; n = larder__map_next(n, hash)) {
         larder__item *item = LARDER__CONTAINER(n, larder__item, overlay);
         if (memcmp(item->key, key, LARDER_KEY_SIZE) == 0) {
@@ -237,7 +221,7 @@ static void overlay_set(larder__store *store, larder__item *item)
         }
         overlay_drop(store, older);
     }
-    larder__map_insert(&store->overlay, &item->overlay, hash_key(item->key));
+    larder__map_insert(&store->overlay, &item->overlay, larder__hash_key(item->key));
     item->in_overlay = 1;
 }
 
@@ -261,8 +245,8 @@ static int overlay_get(larder__store *store, const larder__item *item, uint32_t 
                        larder__record *out)
 {
     const larder__record *kept = &item->record;
-    if (item->kind != LARDER__ITEM_PUT || kept->version != version || kept->expires_ms <= wall_ms
-        || kept->created_ms > wall_ms + 1000
+    if (item->kind != LARDER__ITEM_PUT || kept->version != version
+        || !larder__fresh(kept->created_ms, kept->expires_ms, wall_ms)
         || !larder__validity_holds(&store->validity, item->channel, item->key, item->mark)) {
         return LARDER__MISS;
     }

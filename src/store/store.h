@@ -1,7 +1,7 @@
 /* store/store.h: the seam between the dispatcher's cache and what keeps it. SQLite stands behind it; only src/store
  * knows.
  *
- * Loop thread only, but for nothing: the writer thread is the store's own secret. Everything asynchronous is reported
+ * Loop thread only; the writer thread is the store's own secret. Everything asynchronous is reported
  * from larder__store_settle(), which the owner calls on the loop after `wake`, never in the middle of a dispatch's
  * reads.
  *
@@ -40,6 +40,13 @@ typedef struct larder__record {
     const char *scope;  /* NULL none */
     uint64_t number;    /* get only: the mark's number that the memory tier should keep for it */
 } larder__record;
+
+/* May be served at wall_ms by its times: not over, and not made after now, by more than the second that clocks are
+ * nudged back all the time. A clock that was set back makes nothing immortal. */
+static inline int larder__fresh(int64_t created_ms, int64_t expires_ms, int64_t wall_ms)
+{
+    return expires_ms > wall_ms && created_ms <= wall_ms + 1000;
+}
 
 /* The counters of one channel that are written to channel_totals; added to what stands there (max: the larger). */
 /* clang-format off */
@@ -108,7 +115,7 @@ void larder__store_settle(larder__store *store);
 
 larder__validity *larder__store_validity(larder__store *store); /* to intern channels, take marks, and ask */
 
-void larder__store_begin(larder__store *store, int64_t wall_ms, uint64_t mono_ns);
+void larder__store_begin(larder__store *store, uint64_t mono_ns);
 void larder__store_end(larder__store *store);
 
 enum { LARDER__MISS = 0, LARDER__HIT = 1 };

@@ -41,7 +41,7 @@ static int sweep_rows(larder__writer *writer, int64_t *end)
     larder__bind_int(drop, ":after", writer->sweep_after);
     larder__bind_int(drop, ":upto", *end);
     larder__bind_int(drop, ":now_ms", larder__wall_ms(writer->clock));
-    return larder__run(writer->db, drop);
+    return larder__db_run(writer->db, drop);
 }
 
 /* 1: rows were removed, there may be more. */
@@ -59,7 +59,7 @@ static int purge_log(larder__writer *writer, int *status)
     for (size_t i = 0; i < sizeof steps / sizeof steps[0] && *status == LARDER_OK; i++) {
         sqlite3_stmt *statement = larder__db_statement(writer->db, steps[i]);
         larder__bind_int(statement, ":upto", upto);
-        *status = larder__run(writer->db, statement);
+        *status = larder__db_run(writer->db, statement);
     }
     return *status == LARDER_OK;
 }

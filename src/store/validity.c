@@ -85,16 +85,9 @@ larder__channel *larder__validity_channel(larder__validity *validity, const char
     return channel;
 }
 
-static uint64_t hash_key(const uint8_t key[LARDER_KEY_SIZE])
-{
-    uint64_t hash;
-    memcpy(&hash, key, sizeof hash);
-    return hash;
-}
-
 static larder__recent_key *find_recent(const larder__validity *validity, const uint8_t key[LARDER_KEY_SIZE])
 {
-    uint64_t hash = hash_key(key);
+    uint64_t hash = larder__hash_key(key);
     larder__map_node *node = larder__map_first(&validity->keys, hash);
     for (; node != NULL; node = larder__map_next(node, hash)) {
         larder__recent_key *recent = LARDER__CONTAINER(node, larder__recent_key, node);
@@ -120,7 +113,7 @@ static void remember_key(larder__validity *validity, const uint8_t key[LARDER_KE
     }
     place->number = number;
     memcpy(place->key, key, LARDER_KEY_SIZE);
-    larder__map_insert(&validity->keys, &place->node, hash_key(key));
+    larder__map_insert(&validity->keys, &place->node, larder__hash_key(key));
     validity->ring_at = (validity->ring_at + 1) % RING;
 }
 

@@ -20,6 +20,7 @@
 #include "base/map.h"
 
 #include <larder/larder.h>
+#include <string.h>
 
 typedef enum larder__invalidation_kind {
     LARDER__INVALIDATE_KEY,
@@ -31,6 +32,14 @@ typedef struct larder__mark {
     uint64_t number;
     int64_t log_id;
 } larder__mark;
+
+/* For maps by key: a SHA-256 is well mixed, any 8 bytes of it will do. */
+static inline uint64_t larder__hash_key(const uint8_t key[LARDER_KEY_SIZE])
+{
+    uint64_t hash;
+    memcpy(&hash, key, sizeof hash);
+    return hash;
+}
 
 /* An interned channel. Lives as long as its larder__validity. */
 typedef struct larder__channel {

@@ -131,14 +131,6 @@ int larder__writer_start(larder__writer *writer)
     return LARDER_OK;
 }
 
-static void free_items(larder__list *items)
-{
-    larder__list *link;
-    while ((link = larder__list_shift(items)) != NULL) {
-        larder__item_free(LARDER__CONTAINER(link, larder__item, link));
-    }
-}
-
 void larder__writer_close(larder__writer *writer)
 {
     if (writer->started) { /* it has finished, unless an opening is being undone: then nobody listens */
@@ -150,8 +142,8 @@ void larder__writer_close(larder__writer *writer)
         uv_thread_join(&writer->thread);
     }
     larder__db_close(writer->db);
-    free_items(&writer->queue);
-    free_items(&writer->done);
+    larder__items_free(&writer->queue);
+    larder__items_free(&writer->done);
     uv_cond_destroy(&writer->cond);
     uv_mutex_destroy(&writer->mutex);
 }

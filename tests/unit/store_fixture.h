@@ -134,7 +134,7 @@ static inline larder__channel *fixture_channel(store_fixture *f, const char *nam
 
 static inline void fixture_begin(store_fixture *f)
 {
-    larder__store_begin(f->store, f->clock.wall_ms, f->clock.mono_ns);
+    larder__store_begin(f->store, f->clock.mono_ns);
 }
 
 typedef struct fixture_flag {

@@ -117,7 +117,7 @@ static inline void close_store(fixture *f)
 
 static inline void begin(fixture *f)
 {
-    larder__store_begin(f->store, f->clock.wall_ms, f->clock.mono_ns);
+    larder__store_begin(f->store, f->clock.mono_ns);
 }
 
 static inline larder__channel *channel(fixture *f, const char *name)

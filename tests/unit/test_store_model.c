@@ -53,7 +53,7 @@ static void begin_run(model *m)
     r->store = (int)test_random_below(&m->random, STORES);
     r->key = (int)test_random_below(&m->random, KEYS);
     store_fixture *f = &m->stores[r->store];
-    larder__store_begin(f->store, f->clock.wall_ms, f->clock.mono_ns);
+    larder__store_begin(f->store, f->clock.mono_ns);
     r->mark = larder__validity_mark(larder__store_validity(f->store));
     larder__store_end(f->store);
     r->value = m->truth[r->key];
@@ -126,7 +126,7 @@ static void look(model *m)
 {
     int store = (int)test_random_below(&m->random, STORES);
     store_fixture *f = &m->stores[store];
-    larder__store_begin(f->store, f->clock.wall_ms, f->clock.mono_ns);
+    larder__store_begin(f->store, f->clock.mono_ns);
     for (uint64_t n = 1 + test_random_below(&m->random, 3); n > 0; n--) {
         int key = (int)test_random_below(&m->random, KEYS);
         uint8_t bytes[LARDER_KEY_SIZE];
